@@ -1,0 +1,14 @@
+"""Where sound comes in: microphone, file or pipe, the ring between device and pipeline, and the resampler.
+
+Every way in is a `source.Source`: mono float32 chunks, each with its place on the source's sample clock.
+
+- `source`      the Source protocol, EndOfSound, and the one downmix to mono
+- `ring`        Ring: bounded, counted, between PortAudio's thread and ours
+- `devices`     list_input_devices, find_input_device, InputDevice, NoInputDevice
+- `microphone`  Microphone: an input device, through a Ring
+- `files`       SoundFileSource: a file, paced like a microphone or as fast as possible
+- `pipe`        PcmPipeSource: raw PCM on standard input
+- `resample`    Resampler: any rate to 16 kHz, bit-equal for any chunking
+
+Import from the module itself: importing this package loads neither PortAudio nor libsndfile nor soxr.
+"""
