@@ -1,0 +1,49 @@
+"""The Torch variant: the same network from its weights. Nothing is unpickled. Imports torch."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from streamer.audio import F32
+from streamer.errors import BundleError
+from streamer.inference.bundle import Bundle, fault
+from streamer.inference.classifier import State, check_step
+from streamer.inference.network import LSTM_TYPE, StreamingLstm
+
+
+class TorchClassifier:
+    """The network rebuilt from the manifest around weights in safetensors form."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        manifest = bundle.manifest
+        self.stride = manifest.network.stride
+        self.n_features = manifest.features.size
+        self.n_labels = len(manifest.labels)
+        if manifest.network.type != LSTM_TYPE:
+            raise fault(bundle.folder, "network.type", f"{manifest.network.type!r} is unknown here")
+        self._network = StreamingLstm(manifest.network)
+        path = bundle.file("torch")
+        try:
+            self._network.load_state_dict(load_file(path))
+        except (SafetensorError, RuntimeError, OSError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise BundleError(f"{path}: files.torch: the weights do not fit the network: {reason}") from error
+        self._network.eval()
+
+    def initial_state(self, streams: int = 1) -> State:
+        """Zeros."""
+        return tuple(part.numpy() for part in self._network.initial_state(streams))
+
+    def step(self, features: F32, state: State) -> tuple[F32, State]:
+        """One call of the network for all streams."""
+        check_step(self, features)
+        if features.shape[1] == 0:
+            return np.empty((len(features), 0, self.n_labels), np.float32), state
+        h, c = (torch.from_numpy(part) for part in state)
+        with torch.inference_mode():
+            logits, after = self._network(torch.from_numpy(features), (h, c))
+            scores = torch.sigmoid(logits)
+        return scores.numpy(), tuple(part.contiguous().numpy() for part in after)
