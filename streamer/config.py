@@ -1,0 +1,326 @@
+"""All settings: parsed once, frozen, passed down. File, then environment, then flags; the last word wins."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import msgspec
+
+from streamer.decoding.rules import NAME_PATTERN, LabelRule, Milliseconds, Share
+from streamer.errors import ConfigError
+
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
+
+
+class StreamConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing to listen to."""
+
+    name: Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)] = "default"
+    source: Literal["microphone", "file", "stdin"] = "microphone"
+    device: str | int | None = None
+    """Microphone: number, name or part of a name; none: the system's default."""
+    rate_hz: Annotated[int, msgspec.Meta(ge=8000, le=384_000)] | None = None
+    """Microphone: none is the device's own. Standard input: none is 16000."""
+    channels: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
+    path: str | None = None
+    """File: what to play."""
+    pace: Literal["realtime", "fast"] = "realtime"
+    loop: bool = False
+    format: Literal["s16le", "s32le", "f32le"] = "s16le"
+    """Standard input: what its samples are."""
+
+
+class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What listens."""
+
+    bundle: str = "default"
+    variant: Literal["onnx", "onnx-int8", "torch"] = "onnx"
+
+
+class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How it listens."""
+
+    hop_ms: Annotated[int, msgspec.Meta(ge=10, le=2000)] = 80
+    """The model runs once for so much sound: less is quicker to answer, more is cheaper."""
+    ring_s: Annotated[float, msgspec.Meta(ge=0.5, le=600)] = 10.0
+    """Sound kept when the daemon falls behind; older sound is lost, counted and told."""
+    stall_s: Seconds = 2.0
+    """A live stream without a sample for so long is reported as stalled."""
+
+
+class PublishConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where events go."""
+
+    endpoints: list[str] = []
+    """ZeroMQ addresses; none: events.sock in the runtime directory, and tcp://127.0.0.1:7790."""
+    heartbeat_s: Annotated[float, msgspec.Meta(ge=0.1, le=300)] = 2.0
+    high_water: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 10_000
+    """Messages kept for a slow subscriber before its newest are dropped."""
+
+
+class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the daemon's own files are."""
+
+    directory: str | None = None
+
+
+class LogConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What the log says."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class LabelConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What to change in a label's rule; what is not given stays as the bundle has it."""
+
+    threshold: Share | None = None
+    end_threshold: Share | None = None
+    smoothing_ms: Milliseconds | None = None
+    min_ms: Milliseconds | None = None
+    release_ms: Milliseconds | None = None
+    max_ms: Milliseconds | None = None
+    refractory_ms: Milliseconds | None = None
+    enabled: bool | None = None
+    """Off: scores go on, events do not come."""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that can be set."""
+
+    streams: list[StreamConfig]
+    model: ModelConfig
+    engine: EngineConfig
+    publish: PublishConfig
+    runtime: RuntimeConfig
+    log: LogConfig
+    labels: dict[str, LabelConfig]
+
+
+SECTIONS: dict[str, type[msgspec.Struct]] = {
+    "model": ModelConfig,
+    "engine": EngineConfig,
+    "publish": PublishConfig,
+    "runtime": RuntimeConfig,
+    "log": LogConfig,
+}
+
+Settings = Mapping[str, Any]
+"""Nested as in the file: {"engine": {"hop_ms": 40}, "stream": [{...}], "labels": {"yes": {...}}}."""
+
+
+def load_config(
+    path: str | Path | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    flags: Settings | None = None,
+) -> Config:
+    """Read every source of settings; raises ConfigError with all faults at once."""
+    environment = os.environ if environment is None else environment
+    faults: list[str] = []
+    file = _read_file(path or environment.get("STREAMER_CONFIG") or default_config_path(), faults)
+    reader = _Reader(faults)
+    reader.take(file, "")
+    reader.take(_from_environment(environment, faults), " (environment)", strict=False)
+    reader.take(flags or {}, " (command line)")
+    config = reader.build()
+    faults += _cross_faults(config) if config else []
+    if faults or config is None:
+        raise ConfigError(faults)
+    return config
+
+
+def default_config_path() -> Path | None:
+    """The user's own file, else the system's, else none."""
+    home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    for candidate in (Path(home) / "streamer/streamer.toml", Path("/etc/streamer/streamer.toml")):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _read_file(path: str | Path | None, faults: list[str]) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        settings = tomllib.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        faults.append(f"{path}: {error.strerror or error}")
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        faults.append(f"{path}: no TOML: {error}")
+        return {}
+    for stream in _tables(settings.get("stream")):
+        if isinstance(stream.get("path"), str):
+            stream["path"] = str(Path(path).parent / stream["path"])
+    return settings
+
+
+def _tables(value: Any) -> list[dict[str, Any]]:
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def _from_environment(environment: Mapping[str, str], faults: list[str]) -> dict[str, Any]:
+    """STREAMER_ENGINE_HOP_MS=40 and its like; lists are separated by commas."""
+    settings: dict[str, Any] = {}
+    sections = {**SECTIONS, "stream": StreamConfig}
+    for variable, text in environment.items():
+        section, _, name = variable.removeprefix("STREAMER_").lower().partition("_")
+        if not variable.startswith("STREAMER_") or section not in sections or not name:
+            continue
+        value: Any = text.split(",") if name == "endpoints" else text
+        if section == "stream":
+            settings.setdefault("stream", [{}])[0][name] = value
+        else:
+            settings.setdefault(section, {})[name] = value
+    return settings
+
+
+class _Reader:
+    """Gathers settings from several sources and every fault in them."""
+
+    def __init__(self, faults: list[str]) -> None:
+        self._faults = faults
+        self._streams: list[dict[str, Any]] = [{}]
+        self._sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
+        self._labels: dict[str, dict[str, Any]] = {}
+
+    def take(self, settings: Settings, origin: str, *, strict: bool = True) -> None:
+        for section, value in settings.items():
+            if section == "stream":
+                self._take_streams(value, origin, strict)
+            elif section == "labels":
+                self._take_labels(value, origin)
+            elif section not in SECTIONS:
+                self._faults.append(f"{section}{origin}: unknown section{_meant(section, _section_names())}")
+            elif not isinstance(value, Mapping):
+                self._faults.append(f"{section}{origin}: expected a table, [{section}]")
+            else:
+                self._take_fields(self._sections[section], SECTIONS[section], value, section, origin, strict)
+
+    def _take_streams(self, value: Any, origin: str, strict: bool) -> None:
+        if not isinstance(value, list) or not value or len(_tables(value)) != len(value):
+            self._faults.append(f"stream{origin}: expected one or more tables, [[stream]]")
+            return
+        self._streams += [{} for _ in range(len(value) - len(self._streams))]
+        for index, table in enumerate(value):
+            place = "stream" if len(value) == 1 else f"stream[{index}]"
+            self._take_fields(self._streams[index], StreamConfig, table, place, origin, strict)
+
+    def _take_labels(self, value: Any, origin: str) -> None:
+        if not isinstance(value, Mapping):
+            self._faults.append(f"labels{origin}: expected tables, [labels.NAME]")
+            return
+        for label, table in value.items():
+            if isinstance(table, Mapping):
+                kept = self._labels.setdefault(label, {})
+                self._take_fields(kept, LabelConfig, table, f"labels.{label}", origin, True)
+            else:
+                self._faults.append(f"labels.{label}{origin}: expected a table, [labels.{label}]")
+
+    def _take_fields(
+        self,
+        kept: dict[str, Any],
+        struct: type[msgspec.Struct],
+        table: Mapping[str, Any],
+        place: str,
+        origin: str,
+        strict: bool,
+    ) -> None:
+        fields = {field.name: field.type for field in msgspec.structs.fields(struct)}
+        for name, value in table.items():
+            if name not in fields:
+                self._faults.append(f"{place}.{name}{origin}: unknown setting{_meant(name, list(fields))}")
+                continue
+            try:
+                kept[name] = msgspec.convert(value, fields[name], strict=strict)
+            except msgspec.ValidationError:
+                self._faults.append(
+                    f"{place}.{name}{origin}: {value!r}, legal values: {legal_values(fields[name])}"
+                )
+
+    def build(self) -> Config | None:
+        """The config, where nothing was wrong with it so far."""
+        if self._faults:
+            return None
+        return Config(
+            streams=[StreamConfig(**fields) for fields in self._streams],
+            labels={name: LabelConfig(**fields) for name, fields in self._labels.items()},
+            **{name: SECTIONS[name](**fields) for name, fields in self._sections.items()},  # type: ignore[arg-type]
+        )
+
+
+def _section_names() -> list[str]:
+    return ["stream", "labels", *SECTIONS]
+
+
+def _meant(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f", did you mean {close[0]}?" if close else f", legal: {', '.join(known)}"
+
+
+def legal_values(kind: Any) -> str:
+    """What a field's type admits, in words."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return ", ".join(map(str, arguments))
+    if origin is Annotated:
+        return legal_values(arguments[0]) + _bounds(arguments[1])
+    if origin is list:
+        return f"a list, each {legal_values(arguments[0])}"
+    if arguments:
+        return " or ".join(legal_values(part) for part in arguments if part is not type(None))
+    return {int: "a whole number", float: "a number", str: "a text", bool: "true, false"}.get(kind, str(kind))
+
+
+def _bounds(meta: msgspec.Meta) -> str:
+    if meta.pattern:
+        return " of letters, digits, _ and - (64 at most)"
+    signs = (("above", meta.gt), ("from", meta.ge), ("below", meta.lt), ("to", meta.le))
+    return "".join(f" {word} {bound:g}" for word, bound in signs if bound is not None)
+
+
+def _cross_faults(config: Config) -> list[str]:
+    """What is wrong only in company."""
+    faults = []
+    names = [stream.name for stream in config.streams]
+    faults += [
+        f"stream.name: {name!r} stands there twice" for name in sorted(set(names)) if names.count(name) > 1
+    ]
+    if [stream.source for stream in config.streams].count("stdin") > 1:
+        faults.append("stream.source: only one stream can read standard input")
+    for stream in config.streams:
+        if stream.source == "file" and not stream.path:
+            faults.append(f'stream.path: stream {stream.name!r} has source = "file" and needs a path')
+    for name, label in config.labels.items():
+        if label.threshold and label.end_threshold and label.end_threshold > label.threshold:
+            faults.append(f"labels.{name}.end_threshold: above the threshold, {label.threshold}")
+    return faults
+
+
+def tuned_rules(rules: list[LabelRule], labels: Mapping[str, LabelConfig]) -> list[LabelRule]:
+    """The bundle's rules with the config's changes; raises ConfigError for labels the bundle has not."""
+    known = [rule.name for rule in rules]
+    faults = [
+        f"labels.{name}: the model has no such label{_meant(name, known)}"
+        for name in labels
+        if name not in known
+    ]
+    tuned = []
+    for rule in rules:
+        changes = msgspec.structs.asdict(labels.get(rule.name, LabelConfig()))
+        given = {name: value for name, value in changes.items() if value is not None}
+        if "threshold" in given and "end_threshold" not in given:
+            # Keep the distance in proportion, so that one number is enough to turn a label up or down.
+            given["end_threshold"] = rule.end_level * given["threshold"] / rule.threshold
+        try:
+            tuned.append(msgspec.structs.replace(rule, **given))
+        except ValueError as error:
+            faults.append(f"labels.{rule.name}: {error}")
+    if faults:
+        raise ConfigError(faults)
+    return tuned
