@@ -1,0 +1,45 @@
+"""The command line: one module a command, nothing heavy imported before a command runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from streamer.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_OK, ConfigError, StreamerError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the return value is the exit status."""
+    from streamer.cli.parser import build_parser
+
+    options = build_parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has what it wanted; the interpreter must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except Exception as error:
+        if options.debug:
+            raise
+        return _explain(error)
+
+
+def _explain(error: Exception) -> int:
+    if isinstance(error, ConfigError):
+        for fault in error.faults:
+            print(f"streamer: config: {fault}", file=sys.stderr)
+        return error.status
+    if isinstance(error, StreamerError):
+        print(f"streamer: {error}", file=sys.stderr)
+        return error.status
+    print(
+        f"streamer: unexpected {type(error).__name__}: {error}; please report it with the output of --debug",
+        file=sys.stderr,
+    )
+    return EXIT_FAILURE

@@ -1,0 +1,140 @@
+"""`streamer doctor`: what a bug report needs, and what stands in the way of listening."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from streamer import __version__
+from streamer.errors import EXIT_FAILURE, EXIT_OK, ConfigError, StreamerError
+
+NAME = "doctor"
+HELP = "Check everything that listening needs and print what a bug report needs."
+EXAMPLE = "  streamer doctor"
+
+PACKAGES = (
+    "numpy",
+    "onnxruntime",
+    "pyzmq",
+    "sounddevice",
+    "soundfile",
+    "soxr",
+    "msgspec",
+    "torch",
+    "safetensors",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of doctor."""
+    parser.add_argument("--config", metavar="FILE", help="check with these settings")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Exit status 0 when nothing is wrong."""
+    for line in _about():
+        print(line)
+    checks: list[tuple[str, Callable[[], str]]] = [
+        ("config", lambda: _config(options.config)),
+        ("model", lambda: _model(options.config)),
+        ("microphone", _microphone),
+        ("runtime dir", lambda: _runtime_directory(options.config)),
+        ("watchdog", _watchdog),
+    ]
+    failed = [not _check(name, check) for name, check in checks]  # all of them, not up to the first
+    return EXIT_OK if sum(failed) == 0 else EXIT_FAILURE
+
+
+def _check(name: str, check: Callable[[], str]) -> bool:
+    try:
+        print(f"{name:<12} ok    {check()}")
+        return True
+    except ConfigError as error:
+        for fault in error.faults:
+            print(f"{name:<12} FAULT {fault}")
+    except StreamerError as error:
+        print(f"{name:<12} FAULT {error}")
+    return False
+
+
+def _about() -> Iterator[str]:
+    system = platform.uname()
+    yield f"{'streamer':<12} {__version__} in {Path(__file__).resolve().parent.parent}"
+    yield f"{'python':<12} {sys.version.split()[0]} in {sys.prefix}"
+    yield f"{'system':<12} {system.system} {system.release} {system.machine}, {_distribution()}"
+    load = " ".join(f"{average:.2f}" for average in os.getloadavg())
+    yield f"{'processor':<12} {os.cpu_count()} cores, load {load}"
+    yield f"{'packages':<12} {', '.join(_versions())}"
+    yield f"{'PortAudio':<12} {_portaudio()}"
+    variables = [f"{name}={text}" for name, text in sorted(os.environ.items()) if name.startswith("STREAMER_")]
+    yield f"{'environment':<12} {', '.join(variables) or 'no STREAMER_ variables'}"
+
+
+def _distribution() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return "unknown distribution"
+
+
+def _versions() -> Iterator[str]:
+    for package in PACKAGES:
+        try:
+            yield f"{package} {importlib.metadata.version(package)}"
+        except importlib.metadata.PackageNotFoundError:
+            yield f"{package} not installed"
+
+
+def _portaudio() -> str:
+    from streamer.capture.devices import load_sounddevice
+
+    try:
+        return str(load_sounddevice().get_portaudio_version()[1])
+    except StreamerError as error:
+        return str(error)
+
+
+def _config(path: str | None) -> str:
+    from streamer.config import default_config_path, load_config
+
+    config = load_config(path)
+    return f"{path or default_config_path() or 'defaults, no file'}, {len(config.streams)} stream(s)"
+
+
+def _model(path: str | None) -> str:
+    from streamer.config import load_config
+    from streamer.inference.model import open_model
+
+    model = open_model(load_config(path).model.bundle)
+    version, folder = model.bundle.manifest.version, model.bundle.folder
+    return f"{model.name} {version}, {len(model.labels)} labels, hashes good, in {folder}"
+
+
+def _microphone() -> str:
+    from streamer.capture.devices import find_input_device
+
+    return str(find_input_device(None))
+
+
+def _runtime_directory(path: str | None) -> str:
+    from streamer.config import load_config
+    from streamer.delivery.endpoints import RuntimeDirectory, runtime_directory
+
+    given = load_config(path).runtime.directory
+    directory = Path(given) if given else runtime_directory()
+    if not directory.exists():
+        return f"{directory} will be made"
+    with RuntimeDirectory(directory):
+        return f"{directory}, free to use"
+
+
+def _watchdog() -> str:
+    from streamer.systemd import Notifier
+
+    period_s = Notifier().watchdog_s
+    return f"fed every {period_s / 4:g} s" if period_s else "not run by systemd"

@@ -1,0 +1,117 @@
+"""`streamer run`: the daemon."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from streamer.cli.settings import add_config_options, add_stream_options, flag_settings
+from streamer.errors import EXIT_OK, DeviceError
+
+if TYPE_CHECKING:
+    from streamer.config import Config
+
+NAME = "run"
+HELP = "Listen and publish until told to stop (Ctrl-C, SIGTERM); SIGHUP reads the config again."
+EXAMPLE = """  streamer run                                  the default microphone
+  streamer run --device USB --threshold computer=0.8
+  streamer run --demo                           a bundled scene, no microphone needed
+  arecord -q -t raw -f S16_LE -r 16000 | streamer run --source stdin --rate 16000"""
+
+DEMO = Path(__file__).resolve().parent.parent / "assets" / "demo.ogg"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the daemon."""
+    add_config_options(parser)
+    add_stream_options(parser)
+    parser.add_argument(
+        "--demo", action="store_true", help="listen to the bundled demo scene, again and again"
+    )
+    parser.add_argument("--or-demo", action="store_true", help="the demo scene where there is no microphone")
+    parser.add_argument(
+        "--publish", action="append", metavar="ENDPOINT", help="ZeroMQ address to bind; can be repeated"
+    )
+    parser.add_argument(
+        "--heartbeat", type=float, metavar="S", help="seconds between health messages (default: 2)"
+    )
+    parser.add_argument("--runtime-dir", metavar="DIR", help="where sockets and the lock are")
+    parser.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        help="default: info, warning with --live",
+    )
+    parser.add_argument(
+        "--live",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="show a live line (default: at a terminal)",
+    )
+    parser.add_argument("--for", type=float, dest="for_s", metavar="S", help="stop after so many seconds")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Start the service; returns when it has stopped."""
+    from streamer.config import load_config
+    from streamer.logs import set_up_logging
+    from streamer.service import Service
+
+    def load() -> Config:
+        return load_config(options.config, flags=_flags(options))
+
+    if options.or_demo and not options.demo:
+        options.demo = _lacks_microphone(load())
+    config = load()
+    live = sys.stdout.isatty() if options.live is None else options.live
+    line = _status_line() if live else None
+    set_up_logging(_level(options, config, live), line)
+    try:
+        Service(config, reload=load, display=_display(line), for_s=options.for_s).run()
+    finally:
+        if line:
+            line.close()
+    return EXIT_OK
+
+
+def _flags(options: argparse.Namespace) -> dict[str, Any]:
+    settings = flag_settings(options)
+    if options.demo:
+        settings["stream"] = [{"source": "file", "path": str(DEMO), "loop": True, "name": "demo"}]
+    return settings
+
+
+def _lacks_microphone(config: Config) -> bool:
+    """True where a microphone is wanted and none can be had; says so."""
+    from streamer.capture.devices import find_input_device
+
+    try:
+        for stream in config.streams:
+            if stream.source == "microphone":
+                find_input_device(stream.device)
+    except DeviceError as error:
+        print(f"streamer: {error.message}: listening to the bundled demo scene instead", file=sys.stderr)
+        return True
+    return False
+
+
+def _level(options: argparse.Namespace, config: Config, live: bool) -> str:
+    # At a terminal the live line tells the news; a log beside it would say everything twice.
+    return (
+        "warning" if live and options.log_level is None and config.log.level == "info" else config.log.level
+    )
+
+
+def _status_line() -> Any:
+    from streamer.cli.terminal import StatusLine
+
+    return StatusLine(sys.stdout)
+
+
+def _display(line: Any) -> Any:
+    if line is None:
+        return None
+    from streamer.cli.live import LiveDisplay
+
+    return LiveDisplay(line)
