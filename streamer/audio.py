@@ -28,3 +28,23 @@ class Chunk:
     def end_sample(self) -> int:
         """Index just after the last sample."""
         return self.first_sample + len(self.samples)
+
+
+def check_samples(samples: F32) -> None:
+    """Refuse anything but (n,) float32: a silent conversion would hide a caller's mistake."""
+    _check_float32(samples, "samples")
+    if samples.ndim != 1:
+        raise ValueError(f"samples must have the shape (n,), not {samples.shape}")
+
+
+def check_rows(rows: F32, width: int) -> None:
+    """Refuse anything but (T, width) float32."""
+    _check_float32(rows, "rows")
+    if rows.ndim != 2 or rows.shape[1] != width:
+        raise ValueError(f"rows must have the shape (T, {width}), not {rows.shape}")
+
+
+def _check_float32(array: F32, what: str) -> None:
+    if not isinstance(array, np.ndarray) or array.dtype != np.float32:
+        found = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        raise TypeError(f"{what} must be a numpy array of float32, not {found}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -125,11 +126,12 @@ def load_config(
     file = _read_file(path or environment.get("STREAMER_CONFIG") or default_config_path(), faults)
     reader = _Reader(faults)
     reader.take(file, "")
-    reader.take(_from_environment(environment, faults), " (environment)", strict=False)
+    reader.take(_from_environment(environment), " (environment)", strict=False)
     reader.take(flags or {}, " (command line)")
     config = reader.build()
-    faults += _cross_faults(config) if config else []
-    if faults or config is None:
+    told = {_setting(fault) for fault in faults}
+    faults += [fault for fault in _cross_faults(config) if _setting(fault) not in told]
+    if faults:
         raise ConfigError(faults)
     return config
 
@@ -155,7 +157,7 @@ def _read_file(path: str | Path | None, faults: list[str]) -> dict[str, Any]:
         faults.append(f"{path}: no TOML: {error}")
         return {}
     for stream in _tables(settings.get("stream")):
-        if isinstance(stream.get("path"), str):
+        if isinstance(stream.get("path"), str) and stream["path"]:
             stream["path"] = str(Path(path).parent / stream["path"])
     return settings
 
@@ -164,7 +166,7 @@ def _tables(value: Any) -> list[dict[str, Any]]:
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
-def _from_environment(environment: Mapping[str, str], faults: list[str]) -> dict[str, Any]:
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     """STREAMER_ENGINE_HOP_MS=40 and its like; lists are separated by commas."""
     settings: dict[str, Any] = {}
     sections = {**SECTIONS, "stream": StreamConfig}
@@ -172,7 +174,9 @@ def _from_environment(environment: Mapping[str, str], faults: list[str]) -> dict
         section, _, name = variable.removeprefix("STREAMER_").lower().partition("_")
         if not variable.startswith("STREAMER_") or section not in sections or not name:
             continue
-        value: Any = text.split(",") if name == "endpoints" else text
+        value: Any = (
+            [part.strip() for part in text.split(",") if part.strip()] if name == "endpoints" else text
+        )
         if section == "stream":
             settings.setdefault("stream", [{}])[0][name] = value
         else:
@@ -243,10 +247,8 @@ class _Reader:
                     f"{place}.{name}{origin}: {value!r}, legal values: {legal_values(fields[name])}"
                 )
 
-    def build(self) -> Config | None:
-        """The config, where nothing was wrong with it so far."""
-        if self._faults:
-            return None
+    def build(self) -> Config:
+        """The config; a setting with a fault has its default there."""
         return Config(
             streams=[StreamConfig(**fields) for fields in self._streams],
             labels={name: LabelConfig(**fields) for name, fields in self._labels.items()},
@@ -284,6 +286,11 @@ def _bounds(meta: msgspec.Meta) -> str:
     return "".join(f" {word} {bound:g}" for word, bound in signs if bound is not None)
 
 
+def _setting(fault: str) -> str:
+    """Which setting a fault is about, whichever stream or source it stands in."""
+    return re.sub(r"\[\d+\]| \([a-z ]+\)", "", fault.partition(":")[0])
+
+
 def _cross_faults(config: Config) -> list[str]:
     """What is wrong only in company."""
     faults = []
@@ -316,7 +323,7 @@ def tuned_rules(rules: list[LabelRule], labels: Mapping[str, LabelConfig]) -> li
         given = {name: value for name, value in changes.items() if value is not None}
         if "threshold" in given and "end_threshold" not in given:
             # Keep the distance in proportion, so that one number is enough to turn a label up or down.
-            given["end_threshold"] = rule.end_level * given["threshold"] / rule.threshold
+            given["end_threshold"] = min(rule.end_level / rule.threshold, 1.0) * given["threshold"]
         try:
             tuned.append(msgspec.structs.replace(rule, **given))
         except ValueError as error:

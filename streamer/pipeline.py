@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from streamer.audio import F32, SAMPLE_RATE_HZ, Chunk
+from streamer.audio import F32, SAMPLE_RATE_HZ, Chunk, check_samples
 from streamer.capture.resample import Resampler
 from streamer.decoding.decoder import Decoder, Detection
 from streamer.decoding.rules import LabelRule
@@ -150,7 +150,10 @@ class StreamPipeline:
 
     def feed(self, chunk: Chunk) -> None:
         """Take sound in, up to the blocks that wait for the classifier."""
+        check_samples(chunk.samples)
         missing = chunk.first_sample - self._next_sample
+        if missing < 0:
+            raise ValueError(f"sound goes back by {-missing} samples: a stream's clock only goes on")
         if missing > 0:
             self._tell_gap(missing, chunk.first_sample)
         self._next_sample = chunk.end_sample

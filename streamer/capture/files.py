@@ -164,14 +164,14 @@ def _open_file(path: Path) -> Any:
         reason = getattr(error, "error_string", str(error)).strip().rstrip(".")
         remedy = "give a WAV, FLAC, Ogg, MP3 or AIFF file"
         raise SoundError(f"{path} is not a sound file that can be read ({reason})", remedy) from error
-    # soundfile seeks to where it is after every read of a file that can seek, and that spoils the next block of
-    # an MP3 or Opus file (the decoder's overlap is lost). We only ever go forward.
+    # soundfile seeks to where it is after every read of a file that can seek, and that spoils the next block
+    # of an MP3 or Opus file (the decoder's overlap is lost). We only ever go forward.
     file.seekable = lambda: False
     return file
 
 
 def _check_path(path: Path) -> None:
-    """Faults in the system's own words: libsndfile says "System error", and waits for ever on a named pipe."""
+    """Faults in the system's own words: libsndfile says "System error", and hangs on a named pipe."""
     try:
         mode = path.stat().st_mode
         if stat.S_ISREG(mode):

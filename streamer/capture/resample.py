@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from streamer.audio import F32, SAMPLE_RATE_HZ
+from streamer.audio import F32, SAMPLE_RATE_HZ, check_samples
 
 QUALITY = "HQ"
 
@@ -37,7 +37,7 @@ class Resampler:
 
     def process(self, samples: F32) -> F32:
         """Take (n,) float32 at `from_hz`, give what is ready at `to_hz`; soxr gives it in bursts."""
-        _check(samples)
+        check_samples(samples)
         if self._flushed:
             raise ValueError("sound after flush(): call reset() first")
         return self._feed(samples, last=False)
@@ -64,11 +64,3 @@ class Resampler:
             given = self._stream.resample_chunk(np.ascontiguousarray(samples), last=last)
         self._given_samples += len(given)
         return given
-
-
-def _check(samples: F32) -> None:
-    if not isinstance(samples, np.ndarray) or samples.dtype != np.float32:
-        found = samples.dtype if isinstance(samples, np.ndarray) else type(samples).__name__
-        raise TypeError(f"samples must be a numpy array of float32, not {found}")
-    if samples.ndim != 1:
-        raise ValueError(f"samples must have the shape (n,), not {samples.shape}")

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from streamer.audio import F32, SAMPLE_RATE_HZ
+from streamer.audio import F32, SAMPLE_RATE_HZ, check_rows
 from streamer.decoding.rules import LabelRule
 
 Phase = Literal["hit", "start", "end"]
@@ -58,6 +58,8 @@ class Decoder:
 
     def retune(self, rules: Sequence[LabelRule]) -> None:
         """Go on with other rules for the same labels; what is open stays open."""
+        if [rule.name for rule in rules] != [rule.name for rule in self._rules]:
+            raise ValueError("other rules must be for the same labels, in the same order")
         reach = len(self._history)
         self._apply(rules)
         wanted = len(self._weights) - 1
@@ -68,6 +70,7 @@ class Decoder:
 
     def process(self, scores: F32, first_sample: int) -> list[Detection]:
         """(T, L) scores, the first row beginning at `first_sample`, to what they decide, in order of time."""
+        check_rows(scores, len(self._rules))
         smoothed = self._smooth(scores)
         above = np.any(smoothed >= self._thresholds, axis=0).tolist()
         found: list[tuple[int, int, Detection]] = []

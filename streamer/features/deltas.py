@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamer.audio import F32
+from streamer.audio import F32, check_rows
 
 REACH = 2
 """Frames looked at on either side: a derivative is fitted over five rows."""
@@ -35,6 +35,7 @@ class Delta:
 
     def process(self, rows: F32) -> F32:
         """(T, width) to (T', width + size), T' counting the rows whose neighbours are all here."""
+        check_rows(rows, self._width)
         if len(rows) == 0:
             return self._nothing()
         if len(self._held) == 0:

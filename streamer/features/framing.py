@@ -5,14 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from streamer.audio import F32
+from streamer.audio import F32, check_samples
 from streamer.features.settings import HOP_SAMPLES, WINDOW_SAMPLES, frame_count
-
-
-def check_samples(samples: F32) -> None:
-    """Refuse anything but a row of float32: a silent conversion would hide a caller's mistake."""
-    if samples.dtype != np.float32 or samples.ndim != 1:
-        raise TypeError(f"expected float32 samples of shape (n,), got {samples.dtype} {samples.shape}")
 
 
 class Framer:

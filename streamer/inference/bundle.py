@@ -19,7 +19,9 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 DEFAULT_BUNDLE = "default"
 
-Positive = Annotated[int, msgspec.Meta(ge=1)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
+"""Bounded, so that no manifest makes us ask for absurd amounts of memory."""
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class StateSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,7 +38,7 @@ class NetworkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     type: str
     inputs: Positive
     outputs: Positive
-    stride: Positive = 1
+    stride: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
     front: Annotated[int, msgspec.Meta(ge=0)] = 0
     """Width of the dense layer before the recurrent ones; 0: none."""
     hidden: Positive
@@ -46,8 +48,8 @@ class NetworkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A file of the bundle and what it must hash to."""
 
-    path: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+    path: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z")]
+    sha256: Sha256
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +71,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     description: str
     labels: Annotated[list[LabelRule], msgspec.Meta(min_length=1)]
     features: FeatureSettings
-    features_sha256: str
+    features_sha256: Sha256
     network: NetworkSpec
     state: list[StateSpec]
     files: dict[str, FileEntry]
@@ -123,7 +125,7 @@ def _read_manifest(folder: Path) -> Manifest:
         raw = msgspec.json.decode(path.read_bytes())
     except OSError as error:
         raise BundleError(f"{path}: {error.strerror or error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise fault(folder, "(whole file)", f"not JSON: {error}") from error
     version = raw.get("format") if isinstance(raw, dict) else None
     if version != FORMAT:
@@ -208,7 +210,7 @@ def list_bundles() -> dict[str, Path]:
 
 def find_bundle(name_or_path: str | Path) -> Path:
     """The folder of a bundle given by name or by path."""
-    if (Path(name_or_path) / MANIFEST).is_file():
+    if _holds_manifest(Path(name_or_path)):
         return Path(name_or_path)
     bundles = list_bundles()
     if str(name_or_path) in bundles:
@@ -218,3 +220,10 @@ def find_bundle(name_or_path: str | Path) -> Path:
         f"{name_or_path}: no {MANIFEST} there, and no bundle of that name",
         f"bundles found by name: {have}; add folders with STREAMER_MODELS",
     )
+
+
+def _holds_manifest(folder: Path) -> bool:
+    try:
+        return (folder / MANIFEST).is_file()
+    except OSError:  # no path at all, for instance far too long
+        return False

@@ -19,6 +19,8 @@ class Classifier(Protocol):
     stride: int
     n_features: int
     n_labels: int
+    state_shapes: tuple[tuple[int, ...], ...]
+    """Of each state tensor, without the leading axis, which counts streams."""
 
     def initial_state(self, streams: int = 1) -> State:
         """The state of streams that have heard nothing."""
@@ -43,10 +45,18 @@ def split_state(state: State, streams: int) -> list[State]:
     return [tuple(part[row : row + 1].copy() for part in state) for row in range(streams)]
 
 
-def check_step(classifier: Classifier, features: F32) -> None:
-    """Refuse input that a backend would silently convert or cut."""
-    if features.dtype != np.float32 or features.ndim != 3:
-        raise TypeError(f"expected float32 features (N, T, F), got {features.dtype} {features.shape}")
+def check_step(classifier: Classifier, features: F32, state: State) -> None:
+    """Refuse input that a backend would silently convert or cut, or refuse in words of its own."""
+    for what, array in (("features", features), *(("a state", part) for part in state)):
+        if not isinstance(array, np.ndarray) or array.dtype != np.float32:
+            raise TypeError(
+                f"expected {what} as an array of float32, got {getattr(array, 'dtype', type(array))}"
+            )
+    if features.ndim != 3:
+        raise ValueError(f"expected features (N, T, F), got {features.shape}")
+    expected = [(len(features), *shape) for shape in classifier.state_shapes]
+    if [part.shape for part in state] != expected:
+        raise ValueError(f"expected states of the shapes {expected}, got {[part.shape for part in state]}")
     if features.shape[2] != classifier.n_features or features.shape[1] % classifier.stride:
         raise ValueError(
             f"expected (N, multiple of {classifier.stride}, {classifier.n_features}), got {features.shape}"

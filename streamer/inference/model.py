@@ -42,7 +42,11 @@ def open_classifier(bundle: Bundle, variant: str = "onnx") -> Classifier:
 
         return OnnxClassifier(bundle, variant)
     try:
+        import torch
+
         from streamer.inference.torch_backend import TorchClassifier
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "torch", "torch") from error
+    # A step is far too small to share out; torch's own choice is a thread a core, each waiting busily.
+    torch.set_num_threads(1)
     return TorchClassifier(bundle)

@@ -20,7 +20,7 @@ class OnnxClassifier:
         self.stride = manifest.network.stride
         self.n_features = manifest.features.size
         self.n_labels = len(manifest.labels)
-        self._state_shapes = [spec.shape for spec in manifest.state]
+        self.state_shapes: tuple[tuple[int, ...], ...] = tuple(spec.shape for spec in manifest.state)
         self._session = _open_session(bundle, variant)
         self._inputs = ["features", *(spec.name for spec in manifest.state)]
         self._outputs = ["scores", *(f"{spec.name}_out" for spec in manifest.state)]
@@ -29,11 +29,11 @@ class OnnxClassifier:
 
     def initial_state(self, streams: int = 1) -> State:
         """Zeros."""
-        return tuple(np.zeros((streams, *shape), np.float32) for shape in self._state_shapes)
+        return tuple(np.zeros((streams, *shape), np.float32) for shape in self.state_shapes)
 
     def step(self, features: F32, state: State) -> tuple[F32, State]:
         """One call of the graph for all streams."""
-        check_step(self, features)
+        check_step(self, features, state)
         if features.shape[1] == 0:
             return np.empty((len(features), 0, self.n_labels), np.float32), state
         feed = dict(zip(self._inputs, (features, *state), strict=True))
@@ -42,14 +42,20 @@ class OnnxClassifier:
 
     def _warm_up(self, bundle: Bundle, variant: str) -> None:
         """The first call allocates; better now than on the first sound. It also proves the shapes."""
-        features = np.zeros((1, self.stride, self.n_features), np.float32)
         try:
+            features = np.zeros((1, self.stride, self.n_features), np.float32)
             scores, _ = self.step(features, self.initial_state())
         except Exception as error:  # onnxruntime raises many types of its own
             raise fault(
                 bundle.folder, f"files.{variant}", f"the graph does not run: {_brief(error)}"
             ) from error
-        if scores.shape != (1, 1, self.n_labels):
+        if scores.shape[:2] != (1, 1):
+            raise fault(
+                bundle.folder,
+                "network.stride",
+                f"{self.stride}, but the graph gives scores {scores.shape} for it",
+            )
+        if scores.shape[2:] != (self.n_labels,):
             raise fault(
                 bundle.folder, "labels", f"{self.n_labels}, but the graph gives {scores.shape[-1]} scores"
             )
@@ -61,7 +67,7 @@ def _open_session(bundle: Bundle, variant: str) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # its errors come as exceptions; standard error is for our one line
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     path = bundle.file(variant)

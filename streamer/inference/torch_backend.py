@@ -22,12 +22,18 @@ class TorchClassifier:
         self.stride = manifest.network.stride
         self.n_features = manifest.features.size
         self.n_labels = len(manifest.labels)
+        shape = (manifest.network.layers, manifest.network.hidden)
+        self.state_shapes: tuple[tuple[int, ...], ...] = (shape, shape)
         if manifest.network.type != LSTM_TYPE:
             raise fault(bundle.folder, "network.type", f"{manifest.network.type!r} is unknown here")
-        self._network = StreamingLstm(manifest.network)
+        # Made without memory, the network takes the file's weights once their shapes have been compared:
+        # no manifest makes us allocate a network that is not there.
         path = bundle.file("torch")
         try:
-            self._network.load_state_dict(load_file(path))
+            with torch.device("meta"):
+                self._network = StreamingLstm(manifest.network)
+            weights = {name: value.float() for name, value in load_file(path).items()}
+            self._network.load_state_dict(weights, assign=True)
         except (SafetensorError, RuntimeError, OSError) as error:
             reason = " ".join(str(error).split())[:200]
             raise BundleError(f"{path}: files.torch: the weights do not fit the network: {reason}") from error
@@ -39,11 +45,12 @@ class TorchClassifier:
 
     def step(self, features: F32, state: State) -> tuple[F32, State]:
         """One call of the network for all streams."""
-        check_step(self, features)
+        check_step(self, features, state)
         if features.shape[1] == 0:
             return np.empty((len(features), 0, self.n_labels), np.float32), state
-        h, c = (torch.from_numpy(part) for part in state)
+        # Copies: torch takes neither read-only arrays nor every view.
+        h, c = (torch.from_numpy(part.copy()) for part in state)
         with torch.inference_mode():
-            logits, after = self._network(torch.from_numpy(features), (h, c))
+            logits, after = self._network(torch.from_numpy(features.copy()), (h, c))
             scores = torch.sigmoid(logits)
         return scores.numpy(), tuple(part.contiguous().numpy() for part in after)
