@@ -8,6 +8,7 @@ with Subscriber() as subscriber:
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
@@ -15,8 +16,9 @@ from typing import Any, Self
 import zmq
 
 from streamer.client.bookkeeping import DEFAULT_TOPICS, DaemonGone, Judge, Ledger, OnSilence, topic_prefixes
-from streamer.delivery.endpoints import check_subscribe_endpoint, default_subscribe_endpoint
+from streamer.delivery.endpoints import Endpoint, check_subscribe_endpoint, default_subscribe_endpoint
 from streamer.delivery.messages import Event, Frames, Health, MessageError, Record
+from streamer.errors import SocketError
 
 __all__ = ["DaemonGone", "Event", "Frames", "Health", "MessageError", "Record", "Subscriber"]
 
@@ -46,8 +48,11 @@ class Subscriber(Judge):
         self._ledger = Ledger(prefixes, on_silence)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.SUB)
-        prepare_socket(self._socket, prefixes, checked.host.startswith("["))
-        self._socket.connect(checked.text)
+        try:
+            connect(self._socket, checked, prefixes)
+        except BaseException:
+            self.close()
+            raise
 
     def receive(self, timeout_s: float | None = None) -> Record | None:
         """The next record; None if none came within `timeout_s`. Without a timeout it waits."""
@@ -83,10 +88,16 @@ class Subscriber(Judge):
         self.close()
 
 
-def prepare_socket(socket: zmq.Socket[Any], prefixes: Sequence[str], ipv6: bool) -> None:
-    """Set what both sorts of subscriber need."""
+def connect(socket: zmq.Socket[Any], endpoint: Endpoint, prefixes: Sequence[str]) -> None:
+    """Subscribe and connect, for both sorts of subscriber."""
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.RCVHWM, RECEIVE_HIGH_WATER)
-    socket.setsockopt(zmq.IPV6, int(ipv6))
+    socket.setsockopt(zmq.IPV6, int(endpoint.host.startswith("[")))
     for prefix in prefixes:
         socket.setsockopt(zmq.SUBSCRIBE, prefix.encode())
+    try:
+        socket.connect(endpoint.text)
+    except zmq.ZMQError as error:
+        raise SocketError(
+            f"cannot connect to {endpoint.text}: {os.strerror(error.errno or 0)}", "check the address"
+        ) from None

@@ -9,7 +9,7 @@ from typing import Self
 import zmq
 import zmq.asyncio
 
-from streamer.client import prepare_socket
+from streamer.client import connect
 from streamer.client.bookkeeping import DEFAULT_TOPICS, Judge, Ledger, OnSilence, topic_prefixes
 from streamer.delivery.endpoints import check_subscribe_endpoint, default_subscribe_endpoint
 from streamer.delivery.messages import Event, Record
@@ -37,8 +37,11 @@ class AsyncSubscriber(Judge):
         self._ledger = Ledger(prefixes, on_silence)
         self._context = zmq.asyncio.Context()
         self._socket = self._context.socket(zmq.SUB)
-        prepare_socket(self._socket, prefixes, checked.host.startswith("["))
-        self._socket.connect(checked.text)
+        try:
+            connect(self._socket, checked, prefixes)
+        except BaseException:
+            self.close()
+            raise
 
     async def receive(self, timeout_s: float | None = None) -> Record | None:
         """The next record; None if none came within `timeout_s`. Cancelling it loses nothing."""

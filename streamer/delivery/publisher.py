@@ -7,6 +7,7 @@ import errno
 import os
 import socket as sockets
 import stat
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from streamer.errors import SocketError
 
 LINGER_MS = 1_000
 """How long close() waits at most for the last messages to leave."""
+CLOSE_MAX_S = 2.0
+"""When close() gives up on ZeroMQ itself."""
 DRAIN_MAX = 1_000
 """Subscription messages read in one go, so that no subscriber can keep the daemon busy for ever."""
 
@@ -40,6 +43,7 @@ class Publisher:
         """Messages handed to ZeroMQ."""
         self.overflows = 0
         """Times that a subscriber's queue was full and it began to lose messages (nobody knows how many)."""
+        self._closed = False
         self._wanted: set[bytes] = set()
         self._files: dict[Path, int] = {}  # socket file -> inode, so that only our own is removed
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -83,10 +87,15 @@ class Publisher:
 
     def close(self) -> None:
         """Let the last messages go out (a second at most), then close and remove the socket files."""
-        if self._context.closed:
+        if self._closed:
             return
+        self._closed = True
         self._socket.close(linger=LINGER_MS)
-        self._context.term()
+        # Seen with libzmq 4.3.5: when a subscriber with a full queue leaves at this very moment, term() may
+        # never return, whatever the linger time. A context, unlike a socket, may be ended on any thread.
+        ending = threading.Thread(target=self._context.term, name="publisher-end", daemon=True)
+        ending.start()
+        ending.join(CLOSE_MAX_S)
         for path, inode in self._files.items():
             with contextlib.suppress(OSError):
                 if path.lstat().st_ino == inode:
