@@ -153,12 +153,15 @@ def _read_file(path: str | Path | None, faults: list[str]) -> dict[str, Any]:
     except OSError as error:
         faults.append(f"{path}: {error.strerror or error}")
         return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        faults.append(f"{path}: no TOML: {error}")
+    except ValueError as error:  # from TOML, from UTF-8, or a path with a zero byte
+        faults.append(f"{str(path).replace(chr(0), '?')}: no TOML: {error}")
         return {}
     for stream in _tables(settings.get("stream")):
         if isinstance(stream.get("path"), str) and stream["path"]:
-            stream["path"] = str(Path(path).parent / stream["path"])
+            stream["path"] = str(Path(path).parent / os.path.expanduser(stream["path"]))
+    runtime = settings.get("runtime")
+    if isinstance(runtime, dict) and isinstance(runtime.get("directory"), str):
+        runtime["directory"] = os.path.expanduser(runtime["directory"])
     return settings
 
 
@@ -303,6 +306,8 @@ def _cross_faults(config: Config) -> list[str]:
     for stream in config.streams:
         if stream.source == "file" and not stream.path:
             faults.append(f'stream.path: stream {stream.name!r} has source = "file" and needs a path')
+        if stream.source != "file" and stream.path:
+            faults.append(f'stream.path: stream {stream.name!r} has a path, which needs source = "file"')
     for name, label in config.labels.items():
         if label.threshold and label.end_threshold and label.end_threshold > label.threshold:
             faults.append(f"labels.{name}.end_threshold: above the threshold, {label.threshold}")

@@ -46,6 +46,10 @@ class LiveStream:
         self.name = config.name
         self.source = open_source(config, engine)
         self.ended = False
+        self.dry = False
+        """Its source came to an end without having given any sound."""
+        self.said_goodbye = False
+        """Its final health message has been made: no other may follow."""
         self.state: State = "starting"
         self.detail = ""
         self._engine = engine
@@ -80,6 +84,7 @@ class LiveStream:
         try:
             chunk = self.source.read()
         except EndOfSound:
+            self.dry = not self.pipeline.meter.heard_samples
             self.end()
             return None
         if chunk is not None:
@@ -112,7 +117,9 @@ class LiveStream:
 
     def take_warning(self) -> str:
         """What the source has to complain of and has not said yet."""
-        warning = getattr(self.source, "warning", None) or ""
+        warning = (
+            (getattr(self.source, "warning", None) or "") if not self.dry else ""
+        )  # Service tells of those
         fresh, self._warned = (warning if warning != self._warned else ""), warning
         return fresh
 
@@ -177,12 +184,13 @@ class LiveStream:
         meter = self.pipeline.meter
         level_dbfs, peak_dbfs = meter.take_levels()
         heard = bool(meter.heard_samples)
+        self.said_goodbye = self.state == "stopping"
         return Health(
             run=run,
             stream=self.name,
             state=self.state,
             detail=self.detail,
-            final=self.state == "stopping",
+            final=self.said_goodbye,
             time_utc=utc_text(time.time()),
             uptime_s=round(uptime_s, 3),
             heartbeat_s=heartbeat_s,

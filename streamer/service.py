@@ -24,7 +24,7 @@ from streamer.decoding.rules import LabelRule
 from streamer.delivery.endpoints import RuntimeDirectory, default_publish_endpoints, runtime_directory
 from streamer.delivery.messages import Event, Health, new_run
 from streamer.delivery.publisher import Publisher
-from streamer.errors import ConfigError, StreamerError
+from streamer.errors import ConfigError, SoundError, StreamerError
 from streamer.inference.model import open_model
 from streamer.live_stream import LiveStream
 from streamer.logs import set_level
@@ -77,12 +77,22 @@ class Service:
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._signals)
             self._start(stack)
-            while self._going_on():
-                self._wait()
-                self._obey_signals()
-                self._listen()
-                self._tick()
+            try:
+                self._serve()
+            except StreamerError:
+                self._stop()  # subscribers are owed the open ends and the last message all the same
+                raise
             self._stop()
+        dry = [stream.source.description for stream in self._streams if stream.dry]
+        if dry:
+            raise SoundError(f"{' and '.join(dry)} ended without any sound", "see that its writer runs")
+
+    def _serve(self) -> None:
+        while self._going_on():
+            self._wait()
+            self._obey_signals()
+            self._listen()
+            self._tick()
 
     # -- start ---------------------------------------------------------------------------------------
 
@@ -91,7 +101,7 @@ class Service:
         config = self._config
         self._model = open_model(config.model.bundle, config.model.variant)
         rules = tuned_rules(self._model.bundle.manifest.labels, config.labels)
-        directory = Path(config.runtime.directory) if config.runtime.directory else runtime_directory()
+        directory = Path(config.runtime.directory or runtime_directory()).absolute()
         stack.enter_context(RuntimeDirectory(directory))
         endpoints = config.publish.endpoints or default_publish_endpoints(directory)
         self._publisher = stack.enter_context(Publisher(endpoints, send_high_water=config.publish.high_water))
@@ -99,7 +109,7 @@ class Service:
         self._selector.register(self._signals.fileno(), selectors.EVENT_READ)
         self._open_streams(stack, rules)
         self._begin_heartbeat()
-        self._announce(endpoints)
+        self._announce()
 
     def _open_streams(self, stack: contextlib.ExitStack, rules: list[LabelRule]) -> None:
         for settings in self._config.streams:
@@ -111,14 +121,14 @@ class Service:
             if descriptor is not None:
                 self._selector.register(descriptor, selectors.EVENT_READ, stream)
 
-    def _announce(self, endpoints: list[str]) -> None:
+    def _announce(self) -> None:
         for stream in self._streams:
             log.info("stream %s: %s", stream.name, stream.source.description)
         log.info(
             "model %s, %d labels; publishing on %s",
             self._model.name,
             len(self._model.labels),
-            ", ".join(endpoints),
+            ", ".join(self._publisher.endpoints),
         )
         self._send_health()
         self._notifier.ready()
@@ -133,7 +143,8 @@ class Service:
     def _wait(self) -> None:
         """Sleep until there is sound, a signal, or something due."""
         due = [stream.source.next_due_s() for stream in self._streams if self._must_poll(stream)]
-        self._selector.select(min([TICK_S, *due]))
+        next_s = min(self._next_tick_s, self._next_beat_s) - time.monotonic()
+        self._selector.select(min([max(0.0, next_s), *due]))
 
     def _must_poll(self, stream: LiveStream) -> bool:
         return not stream.ended and stream.source.fileno() is None
@@ -185,7 +196,7 @@ class Service:
 
     def _tick(self) -> None:
         now_s = time.monotonic()
-        if now_s < self._next_tick_s:
+        if now_s < min(self._next_tick_s, self._next_beat_s):
             return
         self._next_tick_s = now_s + TICK_S
         changed = [stream for stream in self._streams if stream.check_state()]
@@ -213,7 +224,8 @@ class Service:
         uptime_s = time.monotonic() - self._started_s
         heartbeat_s = self._config.publish.heartbeat_s
         for stream in self._streams:
-            self._tell(stream.health(self._run_id, self._seq, uptime_s, heartbeat_s, self._cpu_percent))
+            if not stream.said_goodbye:
+                self._tell(stream.health(self._run_id, self._seq, uptime_s, heartbeat_s, self._cpu_percent))
         states = ", ".join(f"{stream.name} {stream.state}" for stream in self._streams)
         self._notifier.status(f"{states}; {self._seq} events in {uptime_s:.0f} s")
 

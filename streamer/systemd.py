@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import socket
 
+PATIENCE_S = 1.0
+"""How long what must not be missed may wait for a service manager that is busy."""
+
 
 class Notifier:
     """Speaks sd_notify's datagram protocol; says nothing where nobody asked (no NOTIFY_SOCKET)."""
@@ -16,7 +19,7 @@ class Notifier:
 
     def ready(self) -> None:
         """Start-up is over."""
-        self._send("READY=1")
+        self._send("READY=1", PATIENCE_S)
 
     def status(self, text: str) -> None:
         """The line that `systemctl status` shows."""
@@ -28,22 +31,24 @@ class Notifier:
 
     def stopping(self) -> None:
         """The shutdown has begun."""
-        self._send("STOPPING=1")
+        self._send("STOPPING=1", PATIENCE_S)
 
     def reloading(self, monotonic_us: int) -> None:
         """A reload has begun; `ready` ends it."""
-        self._send(f"RELOADING=1\nMONOTONIC_USEC={monotonic_us}")
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={monotonic_us}", PATIENCE_S)
 
-    def _send(self, message: str) -> None:
+    def _send(self, message: str, patience_s: float = 0.0) -> None:
         if not self._address:
             return
         # A leading @ stands for the zero byte of Linux's abstract names.
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+                # The queue holds a few datagrams only: a manager that does not read must not stop us.
+                notify.settimeout(patience_s)
                 notify.sendto(message.encode(), address)
         except OSError:
-            pass  # a service manager that went away must not take us along
+            pass  # nor must one that went away take us along
 
 
 def _watchdog_period_s() -> float:

@@ -152,6 +152,7 @@ def test_five_mistakes_are_all_told(file: Path) -> None:
             "stream.path: stream 'default' has source = \"file\" and needs a path",
         ),
         ("[[stream]]\nsource = 'file'\npath = ''", "stream.path: stream 'default' has source"),
+        ("[[stream]]\npath = 'a.wav'", "stream.path: stream 'default' has a path, which needs"),
         ("[[stream]]\n[[stream]]", "stream.name: 'default' stands there twice"),
         (
             "[[stream]]\nname='a'\nsource='stdin'\n[[stream]]\nname='b'\nsource='stdin'",
@@ -405,6 +406,8 @@ def any_settings(draw: st.DrawFn) -> dict[str, Any]:
     for stream in streams:
         if stream.get("source") == "file":
             stream.setdefault("path", "/x.wav")
+        else:
+            stream.pop("path", None)
     labels = draw(st.dictionaries(st.one_of(NAMES, TEXTS), some_of(LABEL), max_size=3))
     return given_ | ({"stream": streams} if streams else {}) | ({"labels": labels} if labels else {})
 

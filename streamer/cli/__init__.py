@@ -11,10 +11,13 @@ from streamer.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_OK, ConfigError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the return value is the exit status."""
-    from streamer.cli.parser import build_parser
-
-    options = build_parser().parse_args(arguments)
+    _fill_standard_streams()
+    debug = False
     try:
+        from streamer.cli.parser import build_parser
+
+        options = build_parser().parse_args(arguments)
+        debug = options.debug
         status: int = options.run(options)
         sys.stdout.flush()
         return status
@@ -25,9 +28,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
     except Exception as error:
-        if options.debug:
+        if debug:
             raise
         return _explain(error)
+
+
+def _fill_standard_streams() -> None:
+    """Open what a parent has closed: a socket that got number 1 would be sent whatever we print."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)  # the lowest that is free: this very number
+            os.set_inheritable(descriptor, True)
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def _explain(error: Exception) -> int:
@@ -38,6 +50,9 @@ def _explain(error: Exception) -> int:
     if isinstance(error, StreamerError):
         print(f"streamer: {error}", file=sys.stderr)
         return error.status
+    if isinstance(error, OSError):
+        print(f"streamer: {error}", file=sys.stderr)
+        return EXIT_FAILURE
     print(
         f"streamer: unexpected {type(error).__name__}: {error}; please report it with the output of --debug",
         file=sys.stderr,

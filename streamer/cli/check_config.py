@@ -23,11 +23,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Load as `run` would, the model's labels included."""
     from streamer.config import load_config, tuned_rules
+    from streamer.delivery.endpoints import check_publish_endpoint
     from streamer.inference.bundle import load_bundle
 
     config = load_config(options.config, flags=flag_settings(options))
     bundle = load_bundle(config.model.bundle)
     tuned_rules(bundle.manifest.labels, config.labels)
+    for endpoint in config.publish.endpoints:
+        check_publish_endpoint(endpoint)
     if options.show:
         import msgspec
 

@@ -9,9 +9,13 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from streamer import __version__
 from streamer.errors import EXIT_FAILURE, EXIT_OK, ConfigError, StreamerError
+
+if TYPE_CHECKING:
+    from streamer.config import Config
 
 NAME = "doctor"
 HELP = "Check everything that listening needs and print what a bug report needs."
@@ -37,13 +41,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Exit status 0 when nothing is wrong."""
+    from streamer.config import load_config
+
     for line in _about():
         print(line)
+    if not _check("config", lambda: _config(options.config)):
+        print(f"{'the rest':<12} is not checked: it depends on the config")
+        return EXIT_FAILURE
+    config = load_config(options.config)
     checks: list[tuple[str, Callable[[], str]]] = [
-        ("config", lambda: _config(options.config)),
-        ("model", lambda: _model(options.config)),
-        ("microphone", _microphone),
-        ("runtime dir", lambda: _runtime_directory(options.config)),
+        ("model", lambda: _model(config)),
+        ("microphone", lambda: _microphones(config)),
+        ("runtime dir", lambda: _runtime_directory(config)),
         ("watchdog", _watchdog),
     ]
     failed = [not _check(name, check) for name, check in checks]  # all of them, not up to the first
@@ -71,7 +80,9 @@ def _about() -> Iterator[str]:
     yield f"{'processor':<12} {os.cpu_count()} cores, load {load}"
     yield f"{'packages':<12} {', '.join(_versions())}"
     yield f"{'PortAudio':<12} {_portaudio()}"
-    variables = [f"{name}={text}" for name, text in sorted(os.environ.items()) if name.startswith("STREAMER_")]
+    variables = [
+        f"{name}={text}" for name, text in sorted(os.environ.items()) if name.startswith("STREAMER_")
+    ]
     yield f"{'environment':<12} {', '.join(variables) or 'no STREAMER_ variables'}"
 
 
@@ -106,27 +117,25 @@ def _config(path: str | None) -> str:
     return f"{path or default_config_path() or 'defaults, no file'}, {len(config.streams)} stream(s)"
 
 
-def _model(path: str | None) -> str:
-    from streamer.config import load_config
+def _model(config: Config) -> str:
     from streamer.inference.model import open_model
 
-    model = open_model(load_config(path).model.bundle)
+    model = open_model(config.model.bundle, config.model.variant)
     version, folder = model.bundle.manifest.version, model.bundle.folder
     return f"{model.name} {version}, {len(model.labels)} labels, hashes good, in {folder}"
 
 
-def _microphone() -> str:
+def _microphones(config: Config) -> str:
     from streamer.capture.devices import find_input_device
 
-    return str(find_input_device(None))
+    wanted = [stream.device for stream in config.streams if stream.source == "microphone"]
+    return ", ".join(str(find_input_device(device)) for device in wanted) or "not needed by any stream"
 
 
-def _runtime_directory(path: str | None) -> str:
-    from streamer.config import load_config
+def _runtime_directory(config: Config) -> str:
     from streamer.delivery.endpoints import RuntimeDirectory, runtime_directory
 
-    given = load_config(path).runtime.directory
-    directory = Path(given) if given else runtime_directory()
+    directory = Path(config.runtime.directory or runtime_directory()).absolute()
     if not directory.exists():
         return f"{directory} will be made"
     with RuntimeDirectory(directory):

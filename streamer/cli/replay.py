@@ -35,7 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_config_options(parser)
     parser.add_argument(
-        "--rate", type=int, default=16_000, metavar="HZ", help="of -: samples a second (default: 16000)"
+        "--rate",
+        type=int,
+        dest="rate_hz",
+        default=16_000,
+        metavar="HZ",
+        help="of -: samples a second (default: 16000)",
     )
     parser.add_argument("--channels", type=int, default=1, metavar="N", help="of -: channels (default: 1)")
     parser.add_argument(
@@ -62,6 +67,8 @@ def run(options: argparse.Namespace) -> int:
         try:
             blocks, row_s = _replay(name, options, config, model)
         except SoundError as error:
+            if options.debug:
+                raise
             print(f"streamer: {error}", file=sys.stderr)
             status = error.status
             continue
@@ -98,6 +105,8 @@ def _replay(
             _print_output(name, pipeline, kept if options.scores else None)
     finally:
         source.close()
+    if not pipeline.meter.heard_samples:
+        raise SoundError(f"{source.description} ended without any sound", "see that its writer runs")
     if warning := getattr(source, "warning", None):
         print(f"streamer: {warning}", file=sys.stderr)
     return kept, pipeline.row_samples / 16_000
@@ -108,7 +117,7 @@ def _source(name: str, options: argparse.Namespace) -> Source:
     from streamer.capture.pipe import PcmPipeSource
 
     if name == STDIN:
-        return PcmPipeSource(0, options.rate, options.channels, options.format)
+        return PcmPipeSource(0, options.rate_hz, options.channels, options.format)
     return SoundFileSource(name, realtime=False, block_s=BLOCK_S)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamer.cli.settings import add_config_options, add_stream_options, flag_settings
+from streamer.cli.settings import add_config_options, add_stream_options, flag_settings, positive_seconds
 from streamer.errors import EXIT_OK, DeviceError
 
 if TYPE_CHECKING:
@@ -49,37 +52,60 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="show a live line (default: at a terminal)",
     )
-    parser.add_argument("--for", type=float, dest="for_s", metavar="S", help="stop after so many seconds")
+    parser.add_argument(
+        "--for", type=positive_seconds, dest="for_s", metavar="S", help="stop after so many seconds"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Start the service; returns when it has stopped."""
-    from streamer.config import load_config
+    _hold_signals()
+    _tell_of_crashes()
     from streamer.logs import set_up_logging
     from streamer.service import Service
 
-    def load() -> Config:
-        return load_config(options.config, flags=_flags(options))
-
-    if options.or_demo and not options.demo:
-        options.demo = _lacks_microphone(load())
-    config = load()
     live = sys.stdout.isatty() if options.live is None else options.live
+    if options.or_demo and not options.demo:
+        options.demo = _lacks_microphone(_load(options, live))
+    config = _load(options, live)
     line = _status_line() if live else None
-    set_up_logging(_level(options, config, live), line)
+    set_up_logging(config.log.level, line)
     try:
-        Service(config, reload=load, display=_display(line), for_s=options.for_s).run()
+        Service(
+            config, reload=lambda: _load(options, live), display=_display(line), for_s=options.for_s
+        ).run()
     finally:
         if line:
             line.close()
     return EXIT_OK
 
 
-def _flags(options: argparse.Namespace) -> dict[str, Any]:
-    settings = flag_settings(options)
+def _hold_signals() -> None:
+    """A reload or a dump asked for while we are still starting must not end us, as it does by default."""
+    for number in (signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _tell_of_crashes() -> None:
+    """PortAudio aborts on some ALSA configurations, while its messages are kept off the terminal."""
+    if not faulthandler.is_enabled():
+        faulthandler.enable(os.dup(2))
+
+
+def _load(options: argparse.Namespace, live: bool) -> Config:
+    """The settings in force, now or after a reload."""
+    import msgspec
+
+    from streamer.config import LogConfig, StreamConfig, load_config
+
+    config = load_config(options.config, flags=flag_settings(options))
     if options.demo:
-        settings["stream"] = [{"source": "file", "path": str(DEMO), "loop": True, "name": "demo"}]
-    return settings
+        demo = StreamConfig(name="demo", source="file", path=str(DEMO), loop=True)
+        config = msgspec.structs.replace(config, streams=[demo])
+    if live and options.log_level is None and config.log.level == "info":
+        # At a terminal the live line tells the news; a log beside it would say everything twice.
+        config = msgspec.structs.replace(config, log=LogConfig(level="warning"))
+    return config
 
 
 def _lacks_microphone(config: Config) -> bool:
@@ -94,13 +120,6 @@ def _lacks_microphone(config: Config) -> bool:
         print(f"streamer: {error.message}: listening to the bundled demo scene instead", file=sys.stderr)
         return True
     return False
-
-
-def _level(options: argparse.Namespace, config: Config, live: bool) -> str:
-    # At a terminal the live line tells the news; a log beside it would say everything twice.
-    return (
-        "warning" if live and options.log_level is None and config.log.level == "info" else config.log.level
-    )
 
 
 def _status_line() -> Any:

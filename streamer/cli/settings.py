@@ -3,9 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import math
 from typing import Any
 
 from streamer.errors import ConfigError
+
+
+def whole_from_1(text: str) -> int:
+    """An option's value: 1, 2, 3 ..."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}, legal values: a whole number from 1")
+    return number
+
+
+def positive_seconds(text: str) -> float:
+    """An option's value: a length of time."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:  # false for NaN as well
+        raise argparse.ArgumentTypeError(f"{text!r}, legal values: seconds above 0")
+    return number
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
@@ -70,8 +93,8 @@ def flag_settings(options: argparse.Namespace) -> dict[str, Any]:
     stream = _given(
         options, "source", "device", "rate_hz", "channels", "format", "path", "pace", "loop", "name"
     )
-    if "path" in stream:
-        stream.setdefault("source", "file")
+    if "path" in stream and stream.setdefault("source", "file") != "file":
+        raise ConfigError([f"--file and --source {stream['source']} contradict each other: give one of them"])
     if stream:
         settings["stream"] = [stream]
     for section, names in {

@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from streamer.cli.settings import positive_seconds, whole_from_1
 from streamer.errors import EXIT_FAILURE, EXIT_OK
 
 if TYPE_CHECKING:
@@ -33,9 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--frames", action="store_true", help="frame scores, too")
     parser.add_argument("--json", action="store_true", help="one JSON message a line")
-    parser.add_argument("--count", type=int, metavar="N", help="stop after N messages")
+    parser.add_argument("--count", type=whole_from_1, metavar="N", help="stop after N messages")
     parser.add_argument(
-        "--timeout", type=float, metavar="S", help="give up (exit status 1) after S seconds without one"
+        "--timeout",
+        type=positive_seconds,
+        metavar="S",
+        help="give up (exit status 1) after S seconds without one",
     )
 
 
