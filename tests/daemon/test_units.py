@@ -1,0 +1,199 @@
+"""The systemd units: checked by systemd's own tools, and run by a real systemd."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from tests.support import booted
+from tests.support.booted import Booted, CannotBoot
+from tests.support.daemon import ROOT
+from tests.support.tones import make_tone_scene
+
+SYSTEM = ROOT / "systemd" / "streamer.service"
+USER = ROOT / "systemd" / "user" / "streamer.service"
+EXPOSURE_MAX = 1.5
+START_TIMEOUT_S = 30.0
+
+needs_analyze = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed (package systemd)"
+)
+nothing_boots = booted.unavailable()
+
+
+def analyze(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    surroundings = {**os.environ, "XDG_RUNTIME_DIR": str(folder), "SYSTEMD_COLORS": "0"}
+    return subprocess.run(
+        ["systemd-analyze", *arguments],
+        env=surroundings,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def with_program(unit: Path, folder: Path) -> Path:
+    """The unit with a program that exists on every machine."""
+    text, count = re.subn(r"^ExecStart=\S+", "ExecStart=/bin/true", unit.read_text(), flags=re.MULTILINE)
+    assert count == 1
+    (folder / unit.name).write_text(text)
+    return folder / unit.name
+
+
+@needs_analyze
+@pytest.mark.parametrize(
+    ("unit", "manager"), [(SYSTEM, "--system"), (USER, "--user")], ids=["system", "user"]
+)
+def test_systemd_finds_no_fault(unit: Path, manager: str, tmp_path: Path) -> None:
+    done = analyze("verify", manager, str(with_program(unit, tmp_path)), folder=tmp_path)
+    # A misspelt option is a warning only, and other units of this machine may have some.
+    about_us = [line for line in done.stderr.splitlines() if unit.name in line or str(tmp_path) in line]
+    assert (done.returncode, about_us) == (0, []), done.stderr
+
+
+@needs_analyze
+def test_the_check_above_would_find_one(tmp_path: Path) -> None:
+    unit = with_program(SYSTEM, tmp_path)
+    unit.write_text(unit.read_text().replace("WatchdogSec=", "WatchdogSeconds="))
+    assert "Unknown key" in analyze("verify", str(unit), folder=tmp_path).stderr
+
+
+@needs_analyze
+def test_the_system_unit_exposes_little(tmp_path: Path) -> None:
+    unit = with_program(SYSTEM, tmp_path)
+    done = analyze(
+        "security", "--offline=true", f"--threshold={EXPOSURE_MAX * 10:.0f}", str(unit), folder=tmp_path
+    )
+    found = re.search(r"Overall exposure level for \S+: (\d+\.\d)", done.stdout)
+    assert found, done.stdout + done.stderr
+    assert float(found[1]) <= EXPOSURE_MAX
+    assert done.returncode == 0
+
+
+def test_the_units_and_the_program_agree() -> None:
+    """Both call a command that exists, and give up on just those statuses that no restart mends."""
+    for unit in (SYSTEM, USER):
+        text = unit.read_text()
+        assert re.search(r"^ExecStart=\S+/bin/streamer run$", text, re.MULTILINE)
+        assert "\nType=notify\n" in text
+        assert "\nRestartPreventExitStatus=2 3 5\n" in text
+        assert "MemoryDenyWriteExecute" not in text, "onnxruntime and numpy make code at run time"
+
+
+CONFIG = """\
+[model]
+bundle = "tiny"
+[[stream]]
+name = "kitchen"
+source = "file"
+path = "/opt/sound/loop.wav"
+loop = true
+[publish]
+heartbeat_s = 0.5
+"""
+
+
+@pytest.mark.systemd
+@pytest.mark.slow
+@pytest.mark.skipif(nothing_boots is not None, reason=str(nothing_boots))
+def test_a_real_systemd_runs_the_system_unit(models: Path, tmp_path: Path) -> None:
+    """Ready, hardened, listened to, killed, restarted, reloaded, stopped: one boot for all of it."""
+    container = Booted(tmp_path, ROOT, models, [SYSTEM, as_system_unit(USER, tmp_path)])
+    try:
+        with container:
+            sound = container.root / "opt/sound/loop.wav"
+            sound.parent.mkdir()
+            soundfile.write(sound, make_tone_scene(16_000, 0.9, (("mid", 0.4, 0.6),)).samples, 16_000)
+            config = container.root / "etc/streamer/streamer.toml"
+            config.parent.mkdir()
+            config.write_text(CONFIG)
+            walk_through_its_life(container, config)
+            assert container.systemctl("start", "user-unit").returncode == 0
+            container.wait_for(
+                lambda: "listening; " in container.show("user-unit")["StatusText"], START_TIMEOUT_S
+            )
+            assert container.systemctl("stop", "user-unit").returncode == 0
+    except CannotBoot as fault:
+        pytest.skip(f"this machine does not let us boot a container: {fault}")
+
+
+def as_system_unit(unit: Path, folder: Path) -> Path:
+    """The user's unit, run by the system's manager: its restrictions are the same there."""
+    text = unit.read_text().replace("%h/.local/share/streamer", "/opt/streamer")
+    (folder / "user-unit.service").write_text(text)
+    return folder / "user-unit.service"
+
+
+def walk_through_its_life(container: Booted, config: Path) -> None:
+    started = container.systemctl("start", "streamer")
+    assert started.returncode == 0, started.stderr  # Type=notify: READY=1 has come
+    first = container.show("streamer")
+    assert (first["ActiveState"], first["SubState"]) == ("active", "running")
+    container.wait_for(
+        lambda: "kitchen listening; " in container.show("streamer")["StatusText"], START_TIMEOUT_S
+    )
+    heard = subscribe_inside(container)
+    assert '"label":"mid"' in heard
+    assert mode(container, "/run/streamer/events.sock") == "600"
+    assert mode(container, "/run/streamer") == "700"
+    assert uid(container, first["MainPID"]) != "0"
+
+    config.write_text(CONFIG + "[labels.mid]\nthreshold = 0.9\n")
+    reloaded = container.systemctl("reload", "streamer")
+    assert reloaded.returncode == 0, reloaded.stderr
+    container.wait_for(lambda: "config read again" in log(container), START_TIMEOUT_S)
+    assert container.show("streamer")["MainPID"] == first["MainPID"]
+
+    assert container.systemctl("kill", "-s", "KILL", "--kill-who=main", "streamer").returncode == 0
+    container.wait_for(lambda: container.show("streamer")["NRestarts"] == "1", START_TIMEOUT_S)
+    container.wait_for(lambda: container.show("streamer")["SubState"] == "running", START_TIMEOUT_S)
+    assert container.show("streamer")["MainPID"] != first["MainPID"]
+    assert '"label":"mid"' in subscribe_inside(container)
+
+    assert container.systemctl("stop", "streamer").returncode == 0
+    last = container.show("streamer")
+    assert (last["ActiveState"], last["Result"], last["ExecMainStatus"]) == ("inactive", "success", "0")
+    assert container.run("test", "-e", "/run/streamer").returncode == 1
+    said = log(container)
+    assert "stopped after" in said
+    assert not [
+        line for line in said.splitlines() if re.search(r"<\d>|Traceback|[Ee]rror|denied|not permitted", line)
+    ]
+
+
+def log(container: Booted) -> str:
+    """What the program itself has said."""
+    return container.journal("-t", "streamer")
+
+
+def subscribe_inside(container: Booted) -> str:
+    done = container.run(
+        "/opt/streamer/bin/streamer",
+        "subscribe",
+        "--json",
+        "--count",
+        "1",
+        "--timeout",
+        "15",
+        "--connect",
+        "ipc:///run/streamer/events.sock",
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def mode(container: Booted, path: str) -> str:
+    return container.run("stat", "-L", "-c", "%a", path).stdout.strip()
+
+
+def uid(container: Booted, pid: str) -> str:
+    found = re.search(r"^Uid:\s+(\d+)", container.run("cat", f"/proc/{pid}/status").stdout, re.MULTILINE)
+    assert found
+    return found[1]
