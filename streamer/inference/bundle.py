@@ -14,35 +14,13 @@ import msgspec
 from streamer.decoding.rules import NAME_PATTERN, LabelRule
 from streamer.errors import BundleError
 from streamer.features.settings import FeatureSettings
+from streamer.inference.spec import Network, StateSpec
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 DEFAULT_BUNDLE = "default"
 
-Positive = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
-"""Bounded, so that no manifest makes us ask for absurd amounts of memory."""
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
-
-
-class StateSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One recurrent state tensor, as the exported graphs name and shape it."""
-
-    name: str
-    shape: tuple[Positive, ...]
-    """Without the leading axis, which counts streams."""
-
-
-class NetworkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The network's shape, from which the Torch variant is rebuilt around its weights."""
-
-    type: str
-    inputs: Positive
-    outputs: Positive
-    stride: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
-    front: Annotated[int, msgspec.Meta(ge=0)] = 0
-    """Width of the dense layer before the recurrent ones; 0: none."""
-    hidden: Positive
-    layers: Positive
 
 
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,7 +50,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     labels: Annotated[list[LabelRule], msgspec.Meta(min_length=1)]
     features: FeatureSettings
     features_sha256: Sha256
-    network: NetworkSpec
+    network: Network
     state: list[StateSpec]
     files: dict[str, FileEntry]
     provenance: Provenance

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,8 @@ class OnnxClassifier:
 
 
 def _open_session(bundle: Bundle, variant: str) -> Any:
+    # From 1.31 on it would keep a database in the user's cache and report to its maker over the network.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

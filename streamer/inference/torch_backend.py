@@ -9,9 +9,9 @@ from safetensors.torch import load_file
 
 from streamer.audio import F32
 from streamer.errors import BundleError
-from streamer.inference.bundle import Bundle, fault
+from streamer.inference.bundle import Bundle
 from streamer.inference.classifier import State, check_step
-from streamer.inference.network import LSTM_TYPE, StreamingLstm
+from streamer.inference.network import build_network
 
 
 class TorchClassifier:
@@ -22,16 +22,13 @@ class TorchClassifier:
         self.stride = manifest.network.stride
         self.n_features = manifest.features.size
         self.n_labels = len(manifest.labels)
-        shape = (manifest.network.layers, manifest.network.hidden)
-        self.state_shapes: tuple[tuple[int, ...], ...] = (shape, shape)
-        if manifest.network.type != LSTM_TYPE:
-            raise fault(bundle.folder, "network.type", f"{manifest.network.type!r} is unknown here")
+        self.state_shapes: tuple[tuple[int, ...], ...] = tuple(part.shape for part in manifest.network.state)
         # Made without memory, the network takes the file's weights once their shapes have been compared:
         # no manifest makes us allocate a network that is not there.
         path = bundle.file("torch")
         try:
             with torch.device("meta"):
-                self._network = StreamingLstm(manifest.network)
+                self._network = build_network(manifest.network)
             weights = {name: value.float() for name, value in load_file(path).items()}
             self._network.load_state_dict(weights, assign=True)
         except (SafetensorError, RuntimeError, OSError) as error:
@@ -49,8 +46,8 @@ class TorchClassifier:
         if features.shape[1] == 0:
             return np.empty((len(features), 0, self.n_labels), np.float32), state
         # Copies: torch takes neither read-only arrays nor every view.
-        h, c = (torch.from_numpy(part.copy()) for part in state)
+        before = tuple(torch.from_numpy(part.copy()) for part in state)
         with torch.inference_mode():
-            logits, after = self._network(torch.from_numpy(features.copy()), (h, c))
+            logits, after = self._network(torch.from_numpy(features.copy()), before)
             scores = torch.sigmoid(logits)
         return scores.numpy(), tuple(part.contiguous().numpy() for part in after)

@@ -13,9 +13,10 @@ import pytest
 from streamer.audio import F32
 from streamer.decoding.rules import LabelRule
 from streamer.features.settings import FeatureSettings
-from streamer.inference.bundle import Bundle, NetworkSpec, Provenance, load_bundle
+from streamer.inference.bundle import Bundle, Provenance, load_bundle
 from streamer.inference.classifier import Classifier, State, split_state, stack_states
 from streamer.inference.model import open_classifier
+from streamer.inference.spec import LstmSpec
 from tests.support.chunks import told
 from training.export.bundle_writer import write_bundle
 from training.export.onnx_graph import lstm_graph, lstm_state
@@ -25,10 +26,10 @@ HAVE_TORCH = importlib.util.find_spec("torch") is not None
 needs_torch = pytest.mark.skipif(not HAVE_TORCH, reason="torch is not installed")
 VARIANTS = ["onnx", pytest.param("torch", marks=needs_torch)]
 
-WIDE = NetworkSpec(type="lstm", inputs=26, outputs=7, stride=3, front=24, hidden=32, layers=3)
+WIDE = LstmSpec(inputs=26, outputs=7, stride=3, front=24, hidden=32, layers=3)
 
 
-def random_weights(spec: NetworkSpec, rng: np.random.Generator) -> dict[str, F32]:
+def random_weights(spec: LstmSpec, rng: np.random.Generator) -> dict[str, F32]:
     """Weights as large as trained ones, so that the cells are at work and not saturated."""
     gathered, hidden = spec.inputs * spec.stride, spec.hidden
 
@@ -54,7 +55,7 @@ def random_weights(spec: NetworkSpec, rng: np.random.Generator) -> dict[str, F32
     return weights
 
 
-def write(folder: Path, spec: NetworkSpec, weights: dict[str, F32]) -> Bundle:
+def write(folder: Path, spec: LstmSpec, weights: dict[str, F32]) -> Bundle:
     from safetensors.numpy import save
 
     write_bundle(
@@ -322,7 +323,7 @@ def test_one_thread_that_never_spins(tiny_bundle: Path) -> None:
 def test_every_shape_of_network(
     tmp_path: Path, rng: np.random.Generator, front: int, layers: int, stride: int
 ) -> None:
-    spec = NetworkSpec(type="lstm", inputs=26, outputs=1, stride=stride, front=front, hidden=6, layers=layers)
+    spec = LstmSpec(inputs=26, outputs=1, stride=stride, front=front, hidden=6, layers=layers)
     bundle = write(tmp_path / "some", spec, random_weights(spec, rng))
     onnx, torch = open_classifier(bundle, "onnx"), open_classifier(bundle, "torch")
     pieces = cut_rows(rng, onnx, rows(onnx, rng, 2, 60), 20)

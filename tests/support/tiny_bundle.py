@@ -19,7 +19,8 @@ from safetensors.numpy import save
 from streamer.decoding.rules import LabelRule
 from streamer.features.mel import mel_weights
 from streamer.features.settings import FFT_SIZE, FeatureSettings
-from streamer.inference.bundle import NetworkSpec, Provenance
+from streamer.inference.bundle import Provenance
+from streamer.inference.spec import LstmSpec
 from training.export.bundle_writer import write_bundle
 from training.export.onnx_graph import lstm_graph, lstm_state
 
@@ -89,8 +90,8 @@ def gates(forget: float) -> NDArray[np.float32]:
 
 def make_tiny_bundle(folder: Path) -> Path:
     """Write the bundle; returns its folder."""
-    network = NetworkSpec(
-        type="lstm", inputs=FEATURES.size, outputs=len(RULES), stride=STRIDE, front=0, hidden=HIDDEN, layers=2
+    network = LstmSpec(
+        inputs=FEATURES.size, outputs=len(RULES), stride=STRIDE, front=0, hidden=HIDDEN, layers=2
     )
     weights = tiny_weights()
     card = "# tiny\n\nTone detectors with hand-written weights, for tests.\n"

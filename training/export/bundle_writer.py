@@ -19,11 +19,10 @@ from streamer.inference.bundle import (
     MANIFEST,
     FileEntry,
     Manifest,
-    NetworkSpec,
     Provenance,
-    StateSpec,
     load_bundle,
 )
+from streamer.inference.spec import Network, StateSpec
 
 
 def write_bundle(
@@ -34,7 +33,7 @@ def write_bundle(
     description: str,
     labels: Sequence[LabelRule],
     features: FeatureSettings,
-    network: NetworkSpec,
+    network: Network,
     state: Sequence[StateSpec],
     files: Mapping[str, tuple[str, bytes]],
     provenance: Provenance,

@@ -1,0 +1,1 @@
+"""Which networks can be trained, what each costs, and the one that only hears whole clips."""
