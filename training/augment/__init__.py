@@ -1,0 +1,1 @@
+"""Long streams put together from clips as the daemon would hear them, with targets for every frame."""

@@ -1,0 +1,150 @@
+"""Cuts from clips, changed at random, with the times of what they hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from streamer.audio import F32, SAMPLE_RATE_HZ
+from training.augment.effects import Random, change_speed, level_db, low_pass
+from training.augment.synthetic import SYNTHETIC
+from training.data.activity import Spans
+from training.data.corpus import Corpus, Item, is_unknown_word
+from training.data.dataset import Mark
+from training.data.marks import visible
+from training.labels import KEYWORDS, LABELS, SOUNDS
+
+SYNTHETIC_SHARE = 0.2
+NEAR_MISS_SHARE = 0.12
+OTHER_SOUND_SHARE = 0.15
+FADE_SAMPLES = 160
+
+
+@dataclass(slots=True)
+class Piece:
+    """Some sound, and what is heard in it and when."""
+
+    samples: F32
+    label: str
+    """Empty: nothing that is a label."""
+    spans: Spans
+    unsure: tuple[str, ...] = ()
+    level_db: float = -30.0
+    """Level of the part that matters."""
+    others: tuple[Mark, ...] = ()
+    """Further labels that are known to be heard in it."""
+
+    @property
+    def marks(self) -> list[Mark]:
+        """Everything in it that is a label."""
+        own = [(self.label, onset_s, offset_s) for onset_s, offset_s in self.spans if self.label]
+        return [*own, *self.others]
+
+
+class Shelf:
+    """Clips of one split by what they are for, and random pieces of them."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        self.keywords = {name: corpus.keyword(name) for name in KEYWORDS}
+        self.sounds = {name: corpus.sound(name) for name in SOUNDS}
+        self.words = corpus.unknown_words()
+        self.near = [item for item in self.words if item.clip.collection == "kokoro_near"]
+        self.sentences = corpus.sentences()
+        self.talk = [*self.sentences, *(item for item in self.words if item.clip.collection == "wuw2")]
+        self.others = corpus.other_sounds()
+        self.noise = corpus.of_kind("noise")
+        self.rooms = corpus.of_kind("rir")
+        self._labels = [name for name in SOUNDS if self.sounds[name] or name in SYNTHETIC]
+        weights = np.array([SOUNDS[name].weight for name in self._labels])
+        self._weights = weights / weights.sum()
+
+    def keyword(self, rng: Random) -> Piece | None:
+        """One of the sixteen, all equally often."""
+        items = self.keywords[KEYWORDS[rng.integers(len(KEYWORDS))]]
+        return word(pick(items, rng), rng) if items else None
+
+    def unknown_word(self, rng: Random) -> Piece | None:
+        """Another word."""
+        near = self.near and rng.random() < NEAR_MISS_SHARE
+        items = self.near if near else self.words
+        return word(pick(items, rng), rng) if items else None
+
+    def sentence(self, rng: Random, longest_s: float = 5.0) -> Piece | None:
+        """Some running speech."""
+        return stretch(pick(self.talk, rng), rng, longest_s) if self.talk else None
+
+    def sound(self, rng: Random, longest_s: float) -> Piece | None:
+        """An everyday sound, now and then one without a label."""
+        if self.others and rng.random() < OTHER_SOUND_SHARE:
+            return stretch(pick(self.others, rng), rng, longest_s)
+        label = self._labels[rng.choice(len(self._labels), p=self._weights)]
+        made = SYNTHETIC.get(label)
+        if made is not None and (not self.sounds[label] or rng.random() < SYNTHETIC_SHARE):
+            samples = made(int(rng.uniform(1.0, longest_s) * SAMPLE_RATE_HZ), rng)
+            return Piece(samples, label, [(0.0, len(samples) / SAMPLE_RATE_HZ)], (), level_db(samples))
+        return stretch(pick(self.sounds[label], rng), rng, longest_s)
+
+
+def pick(items: list[Item], rng: Random) -> Item:
+    """Any of them."""
+    return items[rng.integers(len(items))]
+
+
+def word(item: Item, rng: Random) -> Piece:
+    """A clip's word with some of what surrounds it."""
+    samples = item.samples()
+    onset_s, offset_s = item.spans[0]
+    if rng.random() < 0.8:
+        first_s, last_s = onset_s - rng.uniform(0.02, 0.25), offset_s + rng.uniform(0.06, 0.4)
+    else:
+        first_s, last_s = 0.0, len(samples) / SAMPLE_RATE_HZ
+    return _cut(item, samples, first_s, last_s, rng, speeds=(0.87, 1.15))
+
+
+def stretch(item: Item, rng: Random, longest_s: float) -> Piece:
+    """A random part of what is active in a clip."""
+    spans = item.spans
+    # Hand-set spans cover one word of an utterance; the rest of it is speech as well.
+    whole = item.clip.kind in ("speech", "noise") or is_unknown_word(item)
+    samples = item.samples()
+    from_s, to_s = (0.0, len(samples) / SAMPLE_RATE_HZ) if whole else (spans[0][0], spans[-1][1])
+    length_s = min(longest_s, to_s - from_s)
+    first_s = rng.uniform(from_s, max(from_s, to_s - length_s)) if rng.random() < 0.7 else from_s
+    return _cut(item, samples, first_s - 0.05, first_s + length_s + 0.1, rng, speeds=(0.82, 1.2))
+
+
+def _cut(
+    item: Item, samples: F32, first_s: float, last_s: float, rng: Random, speeds: tuple[float, float]
+) -> Piece:
+    first = int(max(0.0, first_s) * SAMPLE_RATE_HZ)
+    kept = samples[first : int(last_s * SAMPLE_RATE_HZ)]
+    begun_s, length_s = first / SAMPLE_RATE_HZ, len(kept) / SAMPLE_RATE_HZ
+    spans = [(max(0.0, a - begun_s), min(length_s, b - begun_s)) for a, b in item.spans]
+    spans = [(a, b) for a, b in spans if b - a > 0.02]
+    speed = 1.0
+    if rng.random() < 0.5 and len(kept) > FADE_SAMPLES:
+        speed = rng.uniform(*speeds)
+        kept = change_speed(kept, speed)
+        spans = [(a / speed, b / speed) for a, b in spans]
+    if rng.random() < 0.12:
+        kept = low_pass(kept, rng.uniform(3300, 5500))
+    label = item.clip.label if item.clip.label in KEYWORDS or item.clip.label in SOUNDS else ""
+    others, cut_words = visible(item.other_marks, begun_s, length_s)
+    known = tuple((name, a / speed, b / speed) for name, a, b in others if name in LABELS)
+    unsure = tuple(name for name in (*item.clip.unsure, *cut_words) if name in LABELS)
+    return Piece(_faded(kept), label, spans, unsure, _active_level_db(kept, spans), known)
+
+
+def _faded(samples: F32) -> F32:
+    edge = min(FADE_SAMPLES, len(samples) // 2)
+    ramp = np.linspace(0, 1, edge, dtype=np.float32)
+    samples[:edge] *= ramp
+    samples[len(samples) - edge :] *= ramp[::-1]
+    return samples
+
+
+def _active_level_db(samples: F32, spans: Spans) -> float:
+    parts = [samples[int(a * SAMPLE_RATE_HZ) : int(b * SAMPLE_RATE_HZ)] for a, b in spans]
+    heard = np.concatenate(parts) if parts else samples
+    return level_db(heard) if len(heard) else -120.0

@@ -1,0 +1,1 @@
+"""Models judged as the daemon runs them: on streams, with state carried."""

@@ -1,0 +1,181 @@
+"""Counting: what was hit, missed, confused and falsely told, and how late."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from streamer.audio import SAMPLE_RATE_HZ
+from streamer.decoding.decoder import Detection
+from training.evaluate.play import Played
+from training.evaluate.streams import Truth
+from training.labels import COMMANDS, KEYWORDS, SOUNDS
+
+AFTER_CLIP_S = 0.45
+"""A hit may come so long after its clip; pauses between clips are longer."""
+ONSET_SLACK_S = 0.5
+"""A sound's start may be told so long before the energy says so, or overlap it any time later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A hit, or a sound from its start to its end, in seconds."""
+
+    label: str
+    onset_s: float
+    offset_s: float
+    detected_s: float
+    score: float
+
+
+def events(detections: Sequence[Detection]) -> list[Event]:
+    """Hits and ended sounds; a sound's detection time is that of its start."""
+    found, started = [], {}
+    for d in detections:
+        if d.phase == "start":
+            started[d.label] = d.detected_sample
+        else:
+            detected = started.pop(d.label, d.detected_sample)
+            times = (d.onset_sample, d.offset_sample or d.detected_sample, detected)
+            found.append(Event(d.label, *(sample / SAMPLE_RATE_HZ for sample in times), d.score))
+    return found
+
+
+def by_clip(truths: Sequence[Truth], found: Sequence[Event]) -> list[list[Event]]:
+    """For each clip the events that were told during it or just after."""
+    starts = np.array([truth.start_s for truth in truths])
+    clips: list[list[Event]] = [[] for _ in truths]
+    for event in found:
+        at = int(np.searchsorted(starts, event.detected_s)) - 1
+        if at >= 0 and event.detected_s <= truths[at].end_s + AFTER_CLIP_S:
+            clips[at].append(event)
+    return clips
+
+
+def decide(found: Sequence[Event], wanted: Sequence[str]) -> str:
+    """One decision for a clip: the hit with the highest score; none: nothing."""
+    heard = [event for event in found if event.label in wanted]
+    return max(heard, key=lambda event: event.score).label if heard else ""
+
+
+def keyword_figures(played: Played, detections: Sequence[Detection]) -> dict[str, Any]:
+    """Clip decisions, misses and latency on a stream of single words and silence."""
+    truths = played.stream.truths
+    clips = by_clip(truths, events(detections))
+    right: Counter[str] = Counter()
+    total: Counter[str] = Counter()
+    confused: Counter[str] = Counter()
+    late_ms: defaultdict[str, list[float]] = defaultdict(list)
+    for truth, found in zip(truths, clips, strict=True):
+        kind = truth.label or ("silence" if truth.group == "silence" else "unknown")
+        total[kind] += 1
+        answer = decide(found, KEYWORDS)
+        right[kind] += answer == truth.label
+        if answer != truth.label:
+            confused[f"{kind} -> {answer or 'nothing'}"] += 1
+        late_ms[truth.label] += [
+            1000 * (event.detected_s - truth.spans[-1][1])
+            for event in found
+            if event.label == truth.label and truth.spans
+        ][:1]
+    late = [value for label in KEYWORDS for value in late_ms[label]]
+    return {
+        "accuracy_twelve": _share(right, total, [*COMMANDS, "unknown", "silence"]),
+        "accuracy_ten_commands": _share(right, total, COMMANDS),
+        "right_by_label": {k: {"right": right[k], "of": total[k]} for k in (*KEYWORDS, "unknown", "silence")},
+        "miss_rate": {k: round(1 - right[k] / total[k], 4) for k in KEYWORDS if total[k]},
+        "most_confused": dict(confused.most_common(15)),
+        "latency_ms": _latency(late),
+        "latency_ms_by_label": {k: _latency(late_ms[k])["median"] for k in KEYWORDS if late_ms[k]},
+    }
+
+
+def _share(right: Counter[str], total: Counter[str], kinds: Sequence[str]) -> float:
+    return round(sum(right[kind] for kind in kinds) / max(1, sum(total[kind] for kind in kinds)), 4)
+
+
+def _latency(values: list[float]) -> dict[str, float]:
+    if not values:
+        return {"median": float("nan"), "p90": float("nan"), "count": 0}
+    return {
+        "median": round(float(np.median(values))),
+        "p90": round(float(np.percentile(values, 90))),
+        "count": len(values),
+    }
+
+
+def false_events(played: Played, detections: Sequence[Detection], labels: Sequence[str]) -> list[Event]:
+    """Events of these labels, but for those in clips that may well hold them."""
+    found = [event for event in events(detections) if event.label in labels]
+    truths = played.stream.truths
+    maybe = {
+        (event.label, event.detected_s)
+        for truth, told in zip(truths, by_clip(truths, found), strict=True)
+        for event in told
+        if event.label in truth.unsure
+    }
+    return [event for event in found if (event.label, event.detected_s) not in maybe]
+
+
+def false_alarms(played: Played, detections: Sequence[Detection], labels: Sequence[str]) -> dict[str, Any]:
+    """Events of these labels on a stream that holds none of them."""
+    told = Counter(event.label for event in false_events(played, detections, labels))
+    hours = played.stream.hours
+    return {
+        "hours": round(hours, 3),
+        "false_alarms": sum(told.values()),
+        "per_hour": round(sum(told.values()) / hours, 2),
+        "by_label": dict(told.most_common()),
+    }
+
+
+def sound_figures(played: Played, detections: Sequence[Detection]) -> dict[str, Any]:
+    """Events of everyday sounds against where their energy is, and one decision a clip."""
+    truths = played.stream.truths
+    found = [event for event in events(detections) if event.label in SOUNDS and event.label in played.labels]
+    figures: dict[str, Any] = {}
+    for label in (name for name in SOUNDS if name in played.labels):
+        wanted = [truth for truth in truths if truth.label == label]
+        told = [event for event in found if event.label == label]
+        good = [event for event in told if any(_touches(event, truth) for truth in wanted)]
+        heard = sum(any(_touches(event, truth) for event in told) for truth in wanted)
+        precision, recall = len(good) / max(1, len(told)), heard / max(1, len(wanted))
+        figures[label] = {
+            "f1": round(2 * precision * recall / max(1e-9, precision + recall), 3),
+            "precision": round(precision, 3),
+            "recall": round(recall, 3),
+            "clips": len(wanted),
+            "events": len(told),
+        }
+    f1 = [entry["f1"] for entry in figures.values()]
+    return {
+        "macro_f1": round(float(np.mean(f1)), 3) if f1 else None,
+        **esc10_accuracy(played),
+        "by_label": figures,
+    }
+
+
+def _touches(event: Event, truth: Truth) -> bool:
+    return event.onset_s < truth.end_s and event.offset_s > truth.start_s - ONSET_SLACK_S
+
+
+def esc10_accuracy(played: Played) -> dict[str, Any]:
+    """One decision for each ESC-10 clip: of its ten labels the one whose best half second scores highest."""
+    truths = [truth for truth in played.stream.truths if truth.group == "esc10"]
+    labels = sorted({truth.label for truth in truths} & set(played.labels))
+    columns = [played.labels.index(label) for label in labels]
+    right = 0
+    for truth in truths:
+        first, last = (
+            int(second * SAMPLE_RATE_HZ / played.row_samples) for second in (truth.start_s, truth.end_s)
+        )
+        scores = played.scores[first : last + 1, columns]
+        window = max(1, round(0.5 * SAMPLE_RATE_HZ / played.row_samples))
+        sums = np.cumsum(np.concatenate((np.zeros((1, len(columns))), scores)), axis=0)
+        best = (sums[window:] - sums[:-window]).max(axis=0)
+        right += labels[int(best.argmax())] == truth.label
+    return {"esc10_clip_accuracy": round(right / max(1, len(truths)), 4), "esc10_clips": len(truths)}

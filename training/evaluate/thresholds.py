@@ -1,0 +1,121 @@
+"""Thresholds from a false-alarm budget on the dev split's negatives, and no higher than they need to be."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from streamer.decoding.decoder import Detection
+from training.evaluate.metrics import by_clip, events, false_events, sound_figures
+from training.evaluate.play import Played
+from training.labels import KEYWORDS, LABELS, rule
+
+GRID = (
+    0.2,
+    0.25,
+    0.3,
+    0.35,
+    0.4,
+    0.45,
+    0.5,
+    0.55,
+    0.6,
+    0.65,
+    0.7,
+    0.75,
+    0.8,
+    0.85,
+    0.9,
+    0.93,
+    0.95,
+    0.97,
+    0.98,
+    0.99,
+    0.995,
+)
+
+PRICE = 0.1
+"""What each false alarm beyond the budget weighs, as a share of words missed. A strict limit would let
+one freak clip among few hours of negatives decide a threshold."""
+CONFUSION_PRICE = 0.5
+"""Another keyword taken for this one, against missing this one."""
+
+
+class Plays:
+    """The dev streams as one model heard them, by what they are good for."""
+
+    def __init__(self, words: Sequence[Played], speech: Sequence[Played], sounds: Sequence[Played]) -> None:
+        self.words, self.speech, self.sounds = words, speech, sounds
+        self.labels = words[0].labels
+
+    def heard_at(self, threshold: float) -> Heard:
+        """All events at one threshold for every label."""
+        rules = [rule(label, threshold) for label in self.labels]
+        return Heard(
+            *([(p, p.detections(rules)) for p in plays] for plays in (self.words, self.speech, self.sounds))
+        )
+
+
+Told = list[tuple[Played, list[Detection]]]
+
+
+@dataclass(slots=True)
+class Heard:
+    """What was told at one threshold."""
+
+    words: Told
+    speech: Told
+    sounds: Told
+
+
+def choose(plays: Plays, budget_per_hour: float) -> dict[str, float]:
+    """The cheapest threshold of the grid for each label; of equals the one nearest to 0.6."""
+    costs: dict[str, dict[float, float]] = {label: {} for label in plays.labels}
+    for threshold in GRID:
+        heard = plays.heard_at(threshold)
+        for label, cost in {**_word_costs(heard, budget_per_hour), **_sound_costs(heard)}.items():
+            costs.get(label, {})[threshold] = cost
+    return {
+        label: min(GRID, key=lambda threshold: (round(cost[threshold], 6), abs(threshold - 0.6)))
+        for label, cost in costs.items()
+    }
+
+
+def _word_costs(heard: Heard, budget_per_hour: float) -> dict[str, float]:
+    """Misses and confusions, and a price for false alarms on speech and sounds beyond the budget."""
+    missed, wrong, total = Counter[str](), Counter[str](), Counter[str]()
+    for played, detections in heard.words:
+        clips = by_clip(played.stream.truths, events(detections))
+        for truth, found in zip(played.stream.truths, clips, strict=True):
+            labels = {event.label for event in found}
+            total[truth.label] += 1
+            missed[truth.label] += truth.label not in labels
+            wrong.update(labels - {truth.label})
+    false, hours = _count([*heard.speech, *heard.sounds])
+    return {
+        label: (missed[label] + CONFUSION_PRICE * wrong[label]) / max(1, total[label])
+        + PRICE * max(0.0, false[label] - budget_per_hour * hours)
+        for label in KEYWORDS
+    }
+
+
+def _sound_costs(heard: Heard) -> dict[str, float]:
+    """What F1 lacks, and a price for events on words and speech beyond one an hour."""
+    false, hours = _count([*heard.words, *heard.speech])
+    figures = [sound_figures(played, detections)["by_label"] for played, detections in heard.sounds]
+    return {
+        label: 1
+        - float(np.mean([entry[label]["f1"] for entry in figures]))
+        + PRICE * max(0.0, false[label] - hours)
+        for label in figures[0]
+    }
+
+
+def _count(told: Told) -> tuple[Counter[str], float]:
+    counted = Counter(
+        event.label for played, detections in told for event in false_events(played, detections, LABELS)
+    )
+    return counted, sum(played.stream.hours for played, _ in told)

@@ -1,0 +1,1 @@
+"""The loop: truncated back-propagation over endless streams with carried state."""
