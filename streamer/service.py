@@ -155,7 +155,8 @@ class Service:
                 self._read(stream)
         self._classify()
 
-    def _read(self, stream: LiveStream) -> None:
+    def _read(self, stream: LiveStream) -> bool:
+        """Take what the source has, up to the next gap; False where there was nothing."""
         descriptor = stream.source.fileno()
         chunk = stream.read()
         if chunk is not None and self._display:
@@ -165,6 +166,7 @@ class Service:
         warning = stream.take_warning()
         if warning:
             log.warning("stream %s: %s", stream.name, warning)
+        return chunk is not None
 
     def _classify(self) -> None:
         advance(self._model.classifier, [stream.pipeline for stream in self._streams])
@@ -277,8 +279,8 @@ class Service:
         """Take what is still in the rings, tell the last events, say goodbye."""
         self._notifier.stopping()
         for stream in self._streams:
-            if stream.source.live and not stream.ended:
-                self._read(stream)
+            while stream.source.live and not stream.ended and self._read(stream):
+                pass
             stream.end()
         self._classify()
         for stream in self._streams:

@@ -110,6 +110,8 @@ def _add_train(commands: Commands) -> None:
 
 
 def _add_evaluate(commands: Commands) -> None:
+    from training.report.command import rate
+
     about = "play the dev split as long streams through the daemon's pipeline and count"
     command = _command(commands, "evaluate", about, "evaluate models/default", _evaluate)
     command.add_argument("bundle", help="name or folder")
@@ -122,7 +124,7 @@ def _add_evaluate(commands: Commands) -> None:
     )
     command.add_argument(
         "--false-alarms-per-hour",
-        type=float,
+        type=rate,
         metavar="RATE",
         help="tell, and with --tune take, each label's threshold for this budget, and what the hours support",
     )

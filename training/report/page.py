@@ -37,7 +37,7 @@ def page(result: Table) -> str:
         f"<title>Evaluation of {escape(name)}</title><style>{STYLE}{SERIES}</style></head><body>"
         f"<header><h1>Evaluation of {escape(name)}</h1>"
         f'<p class="soft">{escape(result["bundle"]["description"])}</p></header>'
-        f"<main>{_summary(result)}<nav>{links}</nav>{body}</main></body></html>\n"
+        f"<main>{_summary(result)}<nav>{links}</nav>{_budget(result)}{body}</main></body></html>\n"
     )
 
 
@@ -48,11 +48,13 @@ def streamed(result: Table, variant: str | None = None) -> list[Table]:
 
 
 def _summary(result: Table) -> str:
-    figures = streamed(result)
     notes = "".join(f'<p class="bad">{escape(note)}</p>' for note in result["notes"])
+    return f"{tables.summary(streamed(result))}<p>{texts.SUMMARY}</p>{notes}"
+
+
+def _budget(result: Table) -> str:
     return (
-        tables.summary(figures)
-        + f"<p>{texts.SUMMARY}</p>{notes}{tables.thresholds(result)}<p>{texts.BUDGET}</p>"
+        f"<section><h2>Thresholds for a budget</h2><p>{texts.BUDGET}</p>{tables.thresholds(result)}</section>"
     )
 
 

@@ -20,6 +20,8 @@ table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabul
 caption { text-align: left; color: var(--soft); padding-bottom: .3rem; }
 th, td { padding: .25rem .7rem .25rem 0; border-bottom: 1px solid var(--rule); text-align: right;
   vertical-align: top; }
+td { white-space: nowrap; } td.l { white-space: normal; }
+tbody th { position: sticky; left: 0; background: var(--ground); }
 th { font-weight: 600; } thead th { vertical-align: bottom; color: var(--soft); }
 .l { text-align: left; } td.l { min-width: 6rem; } .path { overflow-wrap: anywhere; min-width: 12rem; }
 .bad { color: var(--bad); font-weight: 600; } .good { color: var(--good); font-weight: 600; }

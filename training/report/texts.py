@@ -5,8 +5,8 @@ when an event overlaps it. False hits of words are counted on speech and sounds 
 false starts of sounds on speech and words. F1 and PSDS are means over labels; 1 is perfect."""
 
 BUDGET = """The threshold for the budget is the one that misses least among those that kept the budget on
-every dev stream. The last column says what so few hours can prove, at 95 % confidence: with no false
-alarm in <i>H</i> hours the true rate may still be 3 / <i>H</i>."""
+every stream. "Proves at most" is what so few hours can say with 95 % confidence: with no false alarm in
+<i>H</i> hours the true rate may still be 3 / <i>H</i>, and more recordings would be needed to know better."""
 
 CURVES = """Each line is one condition as the threshold moves; down and left is better. The dot is the
 bundle's own threshold. The coloured band is what so few clips and hours leave open of the first

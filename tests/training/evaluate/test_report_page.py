@@ -215,10 +215,18 @@ def test_a_cache_without_anything_in_it_is_one_line(
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+def test_the_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["report", "--help"])
+    assert stop.value.code == 0
+    assert "example: python -m training report" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize("rate", ["0", "-1", "inf", "nan"])
-def test_an_impossible_budget_is_refused(rate: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("command", ["report", "evaluate"])
+def test_an_impossible_budget_is_refused(command: str, rate: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(["report", "x", "--false-alarms-per-hour", rate])
+        main([command, "x", "--false-alarms-per-hour", rate])
     assert "rate above 0" in capsys.readouterr().err
 
 
