@@ -60,6 +60,7 @@ class LiveStream:
         self._anchor = (0, 0.0)  # a sample on the 16 kHz clock, and the wall clock at which it was captured
         self._lag_s: float | None = None
         self._warned = ""
+        self._told_lost_samples = 0
 
     def open(self) -> None:
         """Open the source; raises StreamerError."""
@@ -122,6 +123,15 @@ class LiveStream:
         )  # Service tells of those
         fresh, self._warned = (warning if warning != self._warned else ""), warning
         return fresh
+
+    def take_loss(self) -> str:
+        """What was lost since the last call, in words; "" where nothing was."""
+        meter = self.pipeline.meter
+        lost, self._told_lost_samples = meter.lost_samples - self._told_lost_samples, meter.lost_samples
+        if not lost:
+            return ""
+        length = f"{lost} samples ({lost / self.source.rate_hz:.3f} s) lost"
+        return f"{length}; is the machine too busy? a larger engine.ring_s or engine.hop_ms may help"
 
     def check_state(self) -> bool:
         """Judge the stream by the time since its last sample; True where its state has changed."""

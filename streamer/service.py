@@ -201,16 +201,24 @@ class Service:
         if now_s < min(self._next_tick_s, self._next_beat_s):
             return
         self._next_tick_s = now_s + TICK_S
-        changed = [stream for stream in self._streams if stream.check_state()]
-        for stream in changed:
-            self._report(stream)
+        changed = [stream for stream in self._streams if self._has_news(stream)]
         if now_s >= self._next_beat_s or changed:
             self._next_beat_s = now_s + self._config.publish.heartbeat_s
             self._measure_cpu()
             self._send_health()
         self._feed_watchdog(now_s)
 
-    def _report(self, stream: LiveStream) -> None:
+    def _has_news(self, stream: LiveStream) -> bool:
+        """Log a loss or a change of state; either is also worth a health message at once."""
+        loss = stream.take_loss()
+        if loss:
+            log.warning("stream %s: %s", stream.name, loss)
+        changed = stream.check_state()
+        if changed:
+            self._report_state(stream)
+        return changed or bool(loss)
+
+    def _report_state(self, stream: LiveStream) -> None:
         level = logging.WARNING if stream.state in ("stalled", "no-device") else logging.INFO
         log.log(
             level, "stream %s: %s%s", stream.name, stream.state, f", {stream.detail}" if stream.detail else ""
@@ -284,7 +292,7 @@ class Service:
             stream.end()
         self._classify()
         for stream in self._streams:
-            stream.check_state()
+            self._has_news(stream)
         self._measure_cpu()
         self._send_health()
         log.info("stopped after %d events", self._seq)

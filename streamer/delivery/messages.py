@@ -111,7 +111,7 @@ class Frames(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """How one stream of the daemon is: at every heartbeat, at each change of state, and once at the end."""
+    """How a stream is: at each heartbeat, change of state and loss of sound, and once at the end."""
 
     v: int = VERSION
     type: Literal["health"] = "health"

@@ -14,14 +14,19 @@ from streamer.errors import StreamerError
 from training.train.settings import TrainSettings
 
 LATEST = "latest.pt"
+BEST = "best.pt"
+"""As it was when held-out scenes were heard best."""
 
 
-def save(folder: Path, settings: TrainSettings, content: dict[str, Any]) -> None:
-    """Write it whole or not at all."""
+def save(folder: Path, settings: TrainSettings, content: dict[str, Any], name: str = LATEST) -> None:
+    """Write it whole or not at all, even if the power fails."""
     folder.mkdir(parents=True, exist_ok=True)
-    fresh = folder / f"{LATEST}.new"
-    torch.save({**content, "settings": msgspec.json.encode(settings).decode()}, fresh)
-    os.replace(fresh, folder / LATEST)
+    fresh = folder / f"{name}.new"
+    with fresh.open("wb") as file:
+        torch.save({**content, "settings": msgspec.json.encode(settings).decode()}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(fresh, folder / name)
 
 
 def load(path: Path) -> tuple[TrainSettings, dict[str, Any]]:

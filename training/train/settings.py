@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from streamer.features.settings import FeatureSettings
@@ -52,6 +54,13 @@ class TrainSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """What only this family has, such as {"kernel": 5} or {"heads": 4, "window": 50}."""
     features: FeatureSettings = FeatureSettings()
     labels: tuple[str, ...] = LABELS
+    judge_every: int = 40
+    """Rounds between two judgements of the averaged weights on held-out scenes."""
+    held_out_scenes: int = 16
+    patience: int = 10
+    """Training ends after so many judgements in a row without gain; 0: never."""
+    preset: str = "reference"
+    """What all that is not told began with."""
 
     @property
     def network(self) -> NetworkSpec:
@@ -81,19 +90,57 @@ class TrainSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     @property
     def command(self) -> str:
         """The command line that gives these settings."""
-        default = TrainSettings()
-        named = (
-            "rounds",
-            "streams",
-            "seed",
-            "hidden",
-            "easy_rounds",
-            "scene_s",
-            "learning_rate",
-            "family",
-            "layers",
-        )
-        given = [name for name in named if getattr(self, name) != getattr(default, name)]
-        return " ".join(
-            ["python -m training train", *(f"--{n.replace('_', '-')} {getattr(self, n)}" for n in given)]
-        )
+        begun = preset(self.preset)
+        given = [name for name in OPTIONS if getattr(self, name) != getattr(begun, name)]
+        words = [f"--{name.replace('_', '-')} {getattr(self, name)}" for name in given]
+        if self.half_precision != begun.half_precision:
+            words.append(f"--precision {'bf16' if self.half_precision else 'float32'}")
+        named = [] if self.preset == "reference" else [f"--preset {self.preset}"]
+        return " ".join(["python -m training train", *named, *words])
+
+
+OPTIONS = {
+    "rounds": "rounds of scenes",
+    "streams": "scenes side by side, over all processes",
+    "seed": "all that is random follows from it: weights, scenes, noise, dropout",
+    "hidden": "width of a layer",
+    "easy_rounds": "rounds until scenes are as hard as they get",
+    "scene_s": "length of a scene in seconds",
+    "learning_rate": "the highest; up in a straight line, then down by a cosine over all rounds",
+    "family": "of the network: lstm, gru, conv_lstm, conv, attention, bidirectional",
+    "layers": "layers of the network",
+    "dropout": "share of values dropped between layers",
+    "clip_norm": "longer gradients are shortened to this norm",
+    "positive_weight": "class balance: how much more a row counts where its label is heard",
+    "keyword_weight": "class balance: how much more a keyword counts than a sound",
+    "patience": "stop after so many judgements on held-out scenes without gain; 0: never",
+    "judge_every": "rounds between two judgements",
+    "held_out_scenes": "scenes of the dev split to judge on",
+}
+"""The settings that a command line can change, and what each does."""
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "reference": {},
+    "tiny": {
+        "rounds": 60,
+        "easy_rounds": 1000,
+        "streams": 4,
+        "scene_s": 12.0,
+        "chunk_rows": 50,
+        "learning_rate": 1e-2,
+        "warmup_steps": 20,
+        "dropout": 0.0,
+        "average_decay": 0.97,
+        "hidden": 32,
+        "layers": 1,
+        "front": 32,
+        "judge_every": 20,
+        "held_out_scenes": 4,
+    },
+}
+"""By name, what differs from the reference run. `tiny` learns a few easy labels in half a minute: for tests."""
+
+
+def preset(name: str) -> TrainSettings:
+    """Where settings begin."""
+    return TrainSettings(preset=name, **PRESETS[name])
