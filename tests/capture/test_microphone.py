@@ -274,7 +274,7 @@ class TestVirtualMicrophone:
             VirtualMicrophone(tmp_path, rate_hz) as server,
             Recorder(server, tmp_path, device="VIRT", rate_hz=rate_hz) as recorder,
         ):
-            assert server.play(tmp_path / "played.wav").wait(TIMEOUT_S) == 0
+            assert server.play(tmp_path / "played.wav", latency_ms=1000).wait(TIMEOUT_S) == 0
             report = recorder.report()
         captured = np.load(recorder.saved)
         assert report["device"] == "virtmic"

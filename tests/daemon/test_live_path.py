@@ -65,7 +65,7 @@ def test_what_is_played_is_told(rate_hz: int, models: Path, tmp_path: Path, scen
     ):
         first = listening(daemon)
         assert first.source == f'microphone "virtmic" ({rate_hz} Hz, 1 channel)'
-        assert server.play(tmp_path / "played.wav").wait(PLAY_TIMEOUT_S) == 0
+        assert server.play(tmp_path / "played.wav", latency_ms=500).wait(PLAY_TIMEOUT_S) == 0
         daemon.hear_event("high", "end")
         last = daemon.hear_event("low", "hit")
         hear_quiet(daemon, last.detected_s + 1)
@@ -101,7 +101,7 @@ def test_a_minute_at_48_khz_without_a_hole(models: Path, tmp_path: Path) -> None
         ) as daemon,
     ):
         began = listening(daemon)
-        player = server.play(tmp_path / "round.wav")
+        player = server.play(tmp_path / "round.wav", latency_ms=500)
         end_s = began.listened_s + MINUTE_S
         last = daemon.hear_health(lambda health: health.listened_s >= end_s, timeout_s=MINUTE_S + 30)
         assert player.wait(PLAY_TIMEOUT_S) == 0

@@ -113,10 +113,13 @@ class VirtualMicrophone:
         )
         return listing.stdout
 
-    def play(self, wav_path: Path) -> subprocess.Popen[bytes]:
-        """Play a file into the microphone; the player is returned at once, and ends with the sound."""
+    def play(self, wav_path: Path, latency_ms: int = 20) -> subprocess.Popen[bytes]:
+        """Play a file into the microphone; the player is returned at once, and ends with the sound.
+
+        A larger latency keeps the player from falling behind, and leaving holes, on a busy machine.
+        """
         player = subprocess.Popen(
-            ["paplay", "--device=mic_in", "--latency-msec=20", str(wav_path)],
+            ["paplay", "--device=mic_in", f"--latency-msec={latency_ms}", str(wav_path)],
             env=self.environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
