@@ -1,4 +1,4 @@
-"""The trainer's commands: prepare, train, evaluate, export."""
+"""The trainer's commands; those with many options have a module of their own."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from streamer.errors import EXIT_FAILURE, EXIT_INTERRUPTED, MissingExtra, StreamerError
+from streamer.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_OK, MissingExtra, StreamerError
 
 EXAMPLE = """example, the reference run:
   python -m training prepare --data PACK
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run: Callable[[argparse.Namespace], None] = options.run
     try:
         run(options)
+        sys.stdout.flush()
     except StreamerError as error:
         if options.debug:
             raise
@@ -38,11 +40,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_FAILURE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    return 0
+    except BrokenPipeError:
+        # Whoever read our output has what it wanted; the interpreter must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_OK
 
 
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
+    from training import compare
+    from training.data import command_datasets, command_download
+    from training.report import command as report
+    from training.train import command as train
+
     top = argparse.ArgumentParser(
         "training",
         description="Makes the models that streamer runs.",
@@ -50,12 +60,14 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = top.add_subparsers(required=True, metavar="COMMAND")
+    _add_module(commands, command_datasets, cached=False)
+    _add_module(commands, command_download, cached=False)
     _add_prepare(commands)
-    _add_train(commands)
+    _add_module(commands, train)
     _add_evaluate(commands)
     _add_export(commands)
-    _add_compare(commands)
-    _add_report(commands)
+    _add_module(commands, compare)
+    _add_module(commands, report)
     return top
 
 
@@ -63,50 +75,42 @@ Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _command(
-    commands: Commands, name: str, about: str, example: str, run: Callable[[argparse.Namespace], None]
+    commands: Commands,
+    name: str,
+    about: str,
+    example: str,
+    run: Callable[[argparse.Namespace], None],
+    cached: bool = True,
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(
         name, help=about, description=about, epilog=f"example: python -m training {example}"
     )
-    command.add_argument(
-        "--cache", type=Path, default=Path(".cache/training"), help="decoded sound (default: %(default)s)"
-    )
+    if cached:
+        command.add_argument(
+            "--cache", type=Path, default=Path(".cache/training"), help="decoded sound (default: %(default)s)"
+        )
     command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     command.set_defaults(run=run)
     return command
 
 
+def _add_module(commands: Commands, module: Any, cached: bool = True) -> None:
+    """A command with a module of its own: NAME, HELP, EXAMPLE, add_arguments and run."""
+    command = _command(commands, module.NAME, module.HELP, module.EXAMPLE, module.run, cached)
+    module.add_arguments(command)
+
+
 def _add_prepare(commands: Commands) -> None:
-    about = "decode an audio pack once and find where its clips are heard"
-    command = _command(commands, "prepare", about, "prepare --data PACK", _prepare)
+    about = "decode recordings once and find where something is heard in them"
+    command = _command(commands, "prepare", about, "prepare --data PACK folders:my/labels", _prepare)
     command.add_argument(
-        "--data", type=Path, default=os.environ.get("STREAMER_DATA"), help="the pack; or $STREAMER_DATA"
+        "--data",
+        nargs="+",
+        default=[spec for spec in (os.environ.get("STREAMER_DATA"),) if spec],
+        metavar="DATA",
+        help="READER:FOLDER?option=value, see `datasets`, or a pack's folder; or $STREAMER_DATA",
     )
     command.add_argument("--processes", type=int, default=2)
-
-
-def _add_train(commands: Commands) -> None:
-    about = "train on endless streams put together from the prepared clips"
-    command = _command(commands, "train", about, "train --run .cache/training/run --rounds 700", _train)
-    command.add_argument(
-        "--run", type=Path, dest="folder", default=Path(".cache/training/run"), help="log and checkpoint"
-    )
-    command.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
-    command.add_argument("--begin-from", type=Path, help="begin with the averaged weights of another run")
-    command.add_argument("--workers", type=int, default=1, help="processes that render scenes (default: 1)")
-    command.add_argument("--threads", type=int, default=1, help="threads that learn (default: 1)")
-    for name, kind in (
-        ("rounds", int),
-        ("streams", int),
-        ("seed", int),
-        ("hidden", int),
-        ("easy-rounds", int),
-        ("scene-s", float),
-    ):
-        command.add_argument(f"--{name}", type=kind)
-    command.add_argument("--learning-rate", type=float)
-    command.add_argument("--family", help="of the network: lstm (default), gru, conv_lstm, conv, attention")
-    command.add_argument("--layers", type=int)
 
 
 def _add_evaluate(commands: Commands) -> None:
@@ -147,63 +151,24 @@ def _add_export(commands: Commands) -> None:
     )
 
 
-def _add_compare(commands: Commands) -> None:
-    from training import compare
-
-    compare.add_arguments(_command(commands, compare.NAME, compare.HELP, compare.EXAMPLE, compare.run))
-
-
-def _add_report(commands: Commands) -> None:
-    from training.report import command
-
-    command.add_arguments(_command(commands, command.NAME, command.HELP, command.EXAMPLE, command.run))
-
-
 def _prepare(options: argparse.Namespace) -> None:
-    from training.data.pack import PackError, read_pack
+    from training.data.dataset import DataError
     from training.data.prepare import prepare
+    from training.data.spec import open_datasets
 
-    if options.data is None:
-        raise PackError("no pack given", "use --data FOLDER or set STREAMER_DATA")
-    pack = read_pack(Path(options.data))
-    faults = prepare(pack, options.cache, options.processes)
-    for reason, count in pack.left_out.items():
-        print(f"left out: {count} clips: {reason}")
+    if not options.data:
+        raise DataError("no data given", "use --data READER:FOLDER or set STREAMER_DATA")
+    datasets = open_datasets(options.data)
+    faults = prepare(datasets, options.cache, options.processes)
+    for dataset in datasets:
+        for reason, count in dataset.left_out.items():
+            print(f"left out: {count} clips: {reason}")
+        for where, reason in dataset.warnings:
+            print(f"warning: {where}: {reason}", file=sys.stderr)
     for path, reason in faults:
         print(f"unusable: {path}: {reason}", file=sys.stderr)
-    print(f"{len(pack.clips)} clips, {len(faults)} unusable, in {options.cache}")
-
-
-def _train(options: argparse.Namespace) -> None:
-    import torch
-
-    from training.train import checkpoint
-    from training.train.feed import Feed
-    from training.train.loop import Run
-    from training.train.settings import TrainSettings
-
-    torch.set_num_threads(options.threads)
-    wanted = (
-        "rounds",
-        "streams",
-        "seed",
-        "hidden",
-        "easy_rounds",
-        "scene_s",
-        "learning_rate",
-        "family",
-        "layers",
-    )
-    given = {name: getattr(options, name) for name in wanted if getattr(options, name) is not None}
-    settings = checkpoint.load(options.folder)[0] if options.resume else TrainSettings(**given)
-    options.folder.mkdir(parents=True, exist_ok=True)
-    run = Run(settings, options.folder)
-    if options.resume:
-        run.resume()
-    elif options.begin_from:
-        run.begin_from(options.begin_from)
-    with Feed(options.cache, settings, options.workers) as feed:
-        run.train(feed.rounds, report=lambda line: print(line, flush=True))
+    clips = sum(len(dataset.clips) for dataset in datasets)
+    print(f"{clips} clips, {len(faults)} unusable, in {options.cache}")
 
 
 def _evaluate(options: argparse.Namespace) -> None:

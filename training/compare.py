@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from streamer.errors import StreamerError
 from training.network.cost import FRAMES_PER_S, at_cost, cost
 from training.network.specs import FAMILIES, NotForTheDaemon
+from training.train.held_out import held_out_scenes
 from training.train.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -222,19 +222,6 @@ def _write(run: Run, folder: Path) -> None:
         provenance=Provenance(data=[], licences=[], git_revision="", trained_utc="", command=""),
         metrics={},
     )
-
-
-def held_out_scenes(cache: Path, settings: TrainSettings, count: int) -> list[Rendered]:
-    """Scenes from the dev split, as hard as training's last ones; the same for every network."""
-    import numpy as np
-
-    from training.train.feed import SceneRenderer
-
-    renderer = SceneRenderer(cache, settings, "dev")
-    scenes = [renderer.render(settings.rounds, number) for number in range(count)]
-    if not scenes:
-        raise StreamerError("no held-out scenes", "--scenes must be at least 1")
-    return [(np.stack([rows for rows, _ in scenes]), np.stack([codes for _, codes in scenes]))]
 
 
 def as_text(outcomes: Sequence[Outcome]) -> str:

@@ -29,17 +29,17 @@ ASSETS = Path(__file__).resolve().parent.parent / "streamer" / "assets"
 
 SCENE = (
     ("say", "speech", "We waited nearly an hour for the ferry.", "af_kore"),
-    ("say", "computer", "Computer.", "bf_emma"),
-    ("say", "stop", "Stop.", ""),
+    ("say", "computer", "Computer.", "bm_george"),
+    ("say", "go", "Go.", "am_adam"),
     ("sound", "clock_tick", 4.0),
-    ("say", "jarvis", "Jarvis.", "am_echo"),
-    ("say", "left", "Left.", ""),
+    ("say", "jarvis", "Jarvis.", "bm_lewis"),
+    ("say", "left", "Left.", "af_nicole"),
     ("say", "speech", "My sister lives near the old mill.", "af_aoede"),
     ("sound", "music", 5.0),
-    ("say", "alexa", "Alexa.", "am_fenrir"),
-    ("say", "yes", "Yes.", ""),
+    ("say", "alexa", "Alexa.", "am_puck"),
+    ("say", "yes", "Yes.", "af_sarah"),
     ("sound", "dog_bark", 2.0),
-    ("say", "down", "Down.", ""),
+    ("say", "down", "Down.", "af_alloy"),
 )
 """What is heard: words by label and text, sounds by label and length in seconds."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from streamer.inference.bundle import load_bundle
+from tests.support.recordings import write_sound
 from training.cli import main
 
-COMMANDS = ("prepare", "train", "evaluate", "export")
+COMMANDS = ("datasets", "download", "prepare", "train", "evaluate", "export", "compare", "report")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -34,7 +36,37 @@ def test_a_missing_pack_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("training: ")
-    assert "manifest.csv" in lines[0]
+    assert "no reader given" in lines[0]
+
+
+def test_data_of_any_layout_is_prepared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for label, hz in (("yes", 440.0), ("no", 660.0)):
+        for take in range(2):
+            write_sound(tmp_path / "mine" / label / f"ann-{take}.wav", hz + take)
+    write_sound(tmp_path / "more" / "up" / "bob-1.wav", 880.0)
+    more = [
+        "--data",
+        f"folders:{tmp_path / 'mine'}?kind=keyword",
+        f"folders:{tmp_path / 'more'}?kind=keyword",
+    ]
+    assert main(["prepare", *more, "--cache", str(tmp_path / "cache"), "--processes", "1"]) == 0
+    assert "5 clips, 0 unusable" in capsys.readouterr().out
+    assert main(["datasets", *more[1:]]) == 0
+    assert "up" in capsys.readouterr().out
+
+
+def test_a_reader_that_has_heard_enough_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as gone:
+        answer = subprocess.run(
+            [sys.executable, "-m", "training", "datasets"],
+            check=False,
+            stdout=gone,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (answer.returncode, answer.stderr) == (0, "")
 
 
 def test_a_missing_checkpoint_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

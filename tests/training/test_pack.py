@@ -109,6 +109,16 @@ def test_a_second_run_does_nothing_and_a_changed_pack_is_done_again(
     assert len(Corpus(cache, "train").items) == 2
 
 
+def test_credits_go_with_the_sound(pack_maker: PackMaker, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="the card is made where the model is")
+    from training.export.card import credit_lines
+
+    pack_maker.add("a.wav", tone(500))
+    (pack_maker.folder / "toy-credits.csv").write_text("path,title,author,licence\na.wav,A,Ann,CC0\n")
+    prepare(read_pack(pack_maker.write()), tmp_path / "cache", processes=1)
+    assert "* Ann (CC0): A" in credit_lines(tmp_path / "cache")
+
+
 def test_the_corpus_keeps_the_splits_apart(toy_cache: Path) -> None:
     train, dev = Corpus(toy_cache, "train"), Corpus(toy_cache, "dev")
     assert (len(train.keyword("yes")), len(dev.keyword("yes"))) == (2, 1)

@@ -47,6 +47,7 @@ class Shelf:
 
     def __init__(self, corpus: Corpus) -> None:
         self.keywords = {name: corpus.keyword(name) for name in KEYWORDS}
+        self._recorded = [name for name in KEYWORDS if self.keywords[name]]
         self.sounds = {name: corpus.sound(name) for name in SOUNDS}
         self.words = corpus.unknown_words()
         self.near = [item for item in self.words if item.clip.collection == "kokoro_near"]
@@ -60,9 +61,10 @@ class Shelf:
         self._weights = weights / weights.sum()
 
     def keyword(self, rng: Random) -> Piece | None:
-        """One of the sixteen, all equally often."""
-        items = self.keywords[KEYWORDS[rng.integers(len(KEYWORDS))]]
-        return word(pick(items, rng), rng) if items else None
+        """One of those that have been recorded, all equally often."""
+        if not self._recorded:
+            return None
+        return word(pick(self.keywords[self._recorded[rng.integers(len(self._recorded))]], rng), rng)
 
     def unknown_word(self, rng: Random) -> Piece | None:
         """Another word."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -46,6 +47,8 @@ def prepare(data: Dataset | Sequence[Dataset], cache: Path, processes: int = 2) 
         for future in as_completed(futures):
             future.result()
             bar.update()
+    for table in (path for dataset in datasets for path in dataset.folder.glob("*-credits.csv")):
+        shutil.copyfile(table, cache / table.name)  # the model card names the authors
     blocks = read_index(cache)
     faults = [*(fault for dataset in datasets for fault in dataset.faults), *_faults(blocks)]
     faults += _leave_out_duplicates(cache, blocks)

@@ -164,9 +164,9 @@ def _touches(event: Event, truth: Truth) -> bool:
 
 
 def esc10_accuracy(played: Played) -> dict[str, Any]:
-    """One decision for each ESC-10 clip: of its ten labels the one whose best half second scores highest."""
-    truths = [truth for truth in played.stream.truths if truth.group == "esc10"]
-    labels = sorted({truth.label for truth in truths} & set(played.labels))
+    """One decision for each ESC-10 clip of a label in the bundle: whose best half second scores highest."""
+    truths = [t for t in played.stream.truths if t.group == "esc10" and t.label in played.labels]
+    labels = sorted({truth.label for truth in truths})
     columns = [played.labels.index(label) for label in labels]
     right = 0
     for truth in truths:

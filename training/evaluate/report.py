@@ -111,7 +111,7 @@ def as_text(result: Mapping[str, Any]) -> str:
     for name, entry in result["sounds"].items():
         speech = result["sound_false_alarms"].get(name.replace("sounds", "speech"), {})
         lines.append(
-            f"| {name} | {entry['macro_f1']} | {entry['esc10_clip_accuracy']:.1%} "
+            f"| {name} | {entry['macro_f1']} | {entry['esc10_clip_accuracy']:.1%} of {entry['esc10_clips']} "
             f"| {speech.get('per_hour')} |"
         )
     lines += ["", *_label_table(result)]

@@ -37,7 +37,7 @@ GRID = (
     0.995,
 )
 
-PRICE = 0.1
+PRICE = 0.03
 """What each false alarm beyond the budget weighs, as a share of words missed. A strict limit would let
 one freak clip among few hours of negatives decide a threshold."""
 CONFUSION_PRICE = 0.5

@@ -29,8 +29,8 @@ def logits_of(network: StreamingNetwork, rows: F32, chunk_rows: int) -> F32:
     """(N, T, F) to (N, T // stride, L), with the state carried from chunk to chunk as in training."""
     state, parts = network.initial_state(len(rows)), []
     for piece in torch.split(torch.from_numpy(rows), chunk_rows * network.spec.stride, dim=1):
-        logits, state = network(piece, state)
-        parts.append(logits)
+        logits, state = network(piece.to(network.mean.device), state)
+        parts.append(logits.cpu())
     return np.asarray(torch.cat(parts, dim=1).numpy(), np.float32)
 
 

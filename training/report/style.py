@@ -51,7 +51,14 @@ svg .grid { stroke: var(--rule); stroke-width: .7; } .axis { stroke: var(--soft)
   stroke-width: 1; }
 """
 
-_DASHES = ("", "stroke-dasharray: 7 3;", "stroke-dasharray: 2 3;", "stroke-dasharray: 9 3 2 3;", "", "")
+_DASHES = (
+    "",
+    "stroke-dasharray: 7 3;",
+    "stroke-dasharray: 2 3;",
+    "stroke-dasharray: 9 3 2 3;",
+    "stroke-dasharray: 14 2;",
+    "",
+)
 SERIES = "".join(
     f"polyline.s{n}, line.s{n} {{ stroke: var(--s{n}); {dash} }}\n"
     f".band.s{n}, .dot.s{n} {{ fill: var(--s{n}); }}\n"

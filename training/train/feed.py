@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections import deque
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -43,11 +45,14 @@ class SceneRenderer:
         return rows[:kept], at_stride(scene.codes, self._settings.stride)[: kept // self._settings.stride]
 
 
-def _start(cache: Path, settings: TrainSettings) -> None:
-    _worker["renderer"] = SceneRenderer(cache, settings)
+def _start(cache: Path, settings: TrainSettings, stopping: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; only the learning process answers
+    _worker["renderer"], _worker["stopping"] = SceneRenderer(cache, settings), stopping
 
 
-def _render(job: tuple[int, int]) -> Rendered:
+def _render(job: tuple[int, int]) -> Rendered | None:
+    if _worker["stopping"].is_set():
+        return None  # nobody waits for it any more
     rendered: Rendered = _worker["renderer"].render(*job)
     return rendered
 
@@ -55,21 +60,23 @@ def _render(job: tuple[int, int]) -> Rendered:
 class Feed:
     """Rounds of scenes, rendered ahead."""
 
-    def __init__(self, cache: Path, settings: TrainSettings, workers: int) -> None:
-        self._settings = settings
+    def __init__(
+        self, cache: Path, settings: TrainSettings, workers: int, streams: range | None = None
+    ) -> None:
+        self._streams = range(settings.streams) if streams is None else streams
+        SceneRenderer(cache, settings)  # bad data is told here, not by workers that die one after the other
         context = multiprocessing.get_context("forkserver")
-        self._pool = context.Pool(workers, _start, (cache, settings))
+        self._stopping = context.Event()
+        self._pool = context.Pool(workers, _start, (cache, settings, self._stopping))
 
     def rounds(self, first: int) -> Iterator[Rendered]:
-        """Stacked scenes of round after round: (N, T, F) and (N, T // stride, L)."""
+        """Stacked scenes of these streams, round after round: (N, T, F) and (N, T // stride, L)."""
         ahead: deque[Any] = deque()
-        streams = self._settings.streams
-        wanted = first * streams
+        jobs = ((round_number, stream) for round_number in count(first) for stream in self._streams)
         while True:
-            while len(ahead) < 2 * streams:
-                ahead.append(self._pool.apply_async(_render, (divmod(wanted, streams),)))
-                wanted += 1
-            scenes = [ahead.popleft().get() for _ in range(streams)]
+            while len(ahead) < 2 * len(self._streams):
+                ahead.append(self._pool.apply_async(_render, (next(jobs),)))
+            scenes = [ahead.popleft().get() for _ in self._streams]
             yield np.stack([rows for rows, _ in scenes]), np.stack([codes for _, codes in scenes])
 
     def __enter__(self) -> Feed:
@@ -78,5 +85,7 @@ class Feed:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.terminate()
+        # Never terminate: a worker killed while it hands a scene over leaves a lock behind that hangs us.
+        self._stopping.set()
+        self._pool.close()
         self._pool.join()

@@ -111,8 +111,8 @@ OPTIONS = {
     "layers": "layers of the network",
     "dropout": "share of values dropped between layers",
     "clip_norm": "longer gradients are shortened to this norm",
-    "positive_weight": "class balance: how much more a row counts where its label is heard",
-    "keyword_weight": "class balance: how much more a keyword counts than a sound",
+    "positive_weight": "how much more a row counts where its label is heard",
+    "keyword_weight": "how much more a keyword counts than a sound",
     "patience": "stop after so many judgements on held-out scenes without gain; 0: never",
     "judge_every": "rounds between two judgements",
     "held_out_scenes": "scenes of the dev split to judge on",
@@ -138,7 +138,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "held_out_scenes": 4,
     },
 }
-"""By name, what differs from the reference run. `tiny` learns a few easy labels in half a minute: for tests."""
+"""By name, what differs from the reference run. `tiny` learns a few easy labels in seconds: for tests."""
 
 
 def preset(name: str) -> TrainSettings:
