@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
-from streamer.decoding.rules import NAME_PATTERN, LabelRule, Milliseconds, Share
+from streamer.decoding.rules import LabelRule, Milliseconds, Share
 from streamer.errors import ConfigError
+from streamer.names import NAME_PATTERN
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
 

@@ -61,6 +61,7 @@ class LiveStream:
         self._lag_s: float | None = None
         self._warned = ""
         self._told_lost_samples = 0
+        self._why_ended = ""
 
     def open(self) -> None:
         """Open the source; raises StreamerError."""
@@ -86,7 +87,7 @@ class LiveStream:
             chunk = self.source.read()
         except EndOfSound:
             self.dry = not self.pipeline.meter.heard_samples
-            self.end()
+            self.end("the sound has ended")
             return None
         if chunk is not None:
             self.pipeline.feed(chunk)
@@ -94,10 +95,11 @@ class LiveStream:
             self._anchor = (chunk.end_sample * SAMPLE_RATE_HZ // self.source.rate_hz, chunk.captured_utc_s)
         return chunk
 
-    def end(self) -> None:
+    def end(self, why: str = "told to stop") -> None:
         """No more sound is taken; what is open will be told as ended."""
         if not self.ended:
             self.ended = True
+            self._why_ended = why
             self.pipeline.end()
 
     def close(self) -> None:
@@ -141,7 +143,7 @@ class LiveStream:
 
     def _judge(self) -> tuple[State, str]:
         if self.ended:
-            return "stopping", "the sound has ended"
+            return "stopping", self._why_ended
         silent_s = time.monotonic() - self._heard_s
         if silent_s < self._engine.stall_s:
             return (

@@ -6,9 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z"
-"""Names of labels and streams: they become parts of topics, so no dots and no blanks.
-`\\Z` and not `$`, which would let a line break at the end through."""
+from streamer.names import NAME_PATTERN
 
 Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=3_600_000)]

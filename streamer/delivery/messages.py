@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 
 from streamer.errors import StreamerError
+from streamer.names import NAME_PATTERN, NAME_RULE
 
 if TYPE_CHECKING:  # numpy is loaded only by those who open frames: a client of events starts sooner
     import numpy as np
@@ -19,14 +20,12 @@ if TYPE_CHECKING:  # numpy is loaded only by those who open frames: a client of 
 VERSION = 1
 """The newest message version that this code writes and reads."""
 
-NAME_RULE = "letters, digits, _ and -, beginning with a letter or a digit, 64 at most"
-_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z"
-_NAME = re.compile(_NAME_PATTERN)
+_NAME = re.compile(NAME_PATTERN)
 
 Kind = Literal["keyword", "sound"]
 Phase = Literal["hit", "start", "end"]
 State = Literal["starting", "listening", "muted", "no-device", "stalled", "stopping"]
-Name = Annotated[str, msgspec.Meta(pattern=_NAME_PATTERN)]
+Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 

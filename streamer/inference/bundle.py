@@ -11,10 +11,11 @@ from typing import Annotated, Any
 
 import msgspec
 
-from streamer.decoding.rules import NAME_PATTERN, LabelRule
+from streamer.decoding.rules import LabelRule
 from streamer.errors import BundleError
 from streamer.features.settings import FeatureSettings
 from streamer.inference.spec import Network, StateSpec
+from streamer.names import NAME_PATTERN
 
 FORMAT = 1
 MANIFEST = "manifest.json"

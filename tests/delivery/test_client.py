@@ -308,6 +308,7 @@ def test_the_client_loads_only_what_it_needs() -> None:
         "delivery.endpoints",
         "delivery.messages",
         "errors",
+        "names",
     ]
     assert loaded.strip() == f"[] {[f'streamer.{name}' for name in ours]}"
 

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from streamer.decoding.rules import NAME_PATTERN
+from streamer.names import NAME_PATTERN
 from training.data.dataset import DataError, Dataset
 from training.labels import KEYWORDS, LABELS
 
