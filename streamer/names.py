@@ -4,5 +4,3 @@ from __future__ import annotations
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z"
 """`\\Z` and not `$`, which would let a line break at the end through."""
-
-NAME_RULE = "letters, digits, _ and -, beginning with a letter or a digit, 64 at most"

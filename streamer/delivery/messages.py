@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 
 from streamer.errors import StreamerError
-from streamer.names import NAME_PATTERN, NAME_RULE
+from streamer.names import NAME_PATTERN
 
 if TYPE_CHECKING:  # numpy is loaded only by those who open frames: a client of events starts sooner
     import numpy as np
@@ -19,8 +18,6 @@ if TYPE_CHECKING:  # numpy is loaded only by those who open frames: a client of 
 
 VERSION = 1
 """The newest message version that this code writes and reads."""
-
-_NAME = re.compile(NAME_PATTERN)
 
 Kind = Literal["keyword", "sound"]
 Phase = Literal["hit", "start", "end"]
@@ -31,17 +28,6 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 
 class MessageError(StreamerError):
     """Bytes that are no message of ours, or one that is newer than this code."""
-
-
-class NameFault(StreamerError):
-    """A name that cannot be part of a topic."""
-
-
-def check_name(name: str, what: str = "name") -> str:
-    """Return `name` if it can be part of a topic; `what` says in the error whose name it is."""
-    if not isinstance(name, str) or not _NAME.search(name):
-        raise NameFault(f"{what} {name!r} cannot be part of a topic", f"use {NAME_RULE}")
-    return name
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ from streamer.inference.model import open_classifier
 from streamer.inference.spec import LstmSpec
 from tests.support.chunks import told
 from training.export.bundle_writer import write_bundle
-from training.export.onnx_graph import lstm_graph, lstm_state
+from training.export.onnx_graph import network_graph, network_state
 
 AGREE = 1e-5
 HAVE_TORCH = importlib.util.find_spec("torch") is not None
@@ -66,9 +66,9 @@ def write(folder: Path, spec: LstmSpec, weights: dict[str, F32]) -> Bundle:
         labels=[LabelRule(name=f"label{index}", kind="sound") for index in range(spec.outputs)],
         features=FeatureSettings(mel_bins=23, coefficients=13, delta_order=1),
         network=spec,
-        state=lstm_state(spec),
+        state=network_state(spec),
         files={
-            "onnx": ("model.onnx", lstm_graph(spec, weights).SerializeToString()),
+            "onnx": ("model.onnx", network_graph(spec, weights).SerializeToString()),
             "torch": ("model.safetensors", save(weights)),
         },
         provenance=Provenance(data=[], licences=[], git_revision="", trained_utc="", command=""),

@@ -22,7 +22,7 @@ from streamer.features.settings import FFT_SIZE, FeatureSettings
 from streamer.inference.bundle import Provenance
 from streamer.inference.spec import LstmSpec
 from training.export.bundle_writer import write_bundle
-from training.export.onnx_graph import lstm_graph, lstm_state
+from training.export.onnx_graph import network_graph, network_state
 
 TONES_HZ = {"low": 500.0, "mid": 1000.0, "high": 3000.0}
 RULES = (
@@ -103,9 +103,9 @@ def make_tiny_bundle(folder: Path) -> Path:
         labels=RULES,
         features=FEATURES,
         network=network,
-        state=lstm_state(network),
+        state=network_state(network),
         files={
-            "onnx": ("model.onnx", lstm_graph(network, weights).SerializeToString()),
+            "onnx": ("model.onnx", network_graph(network, weights).SerializeToString()),
             "torch": ("model.safetensors", save(weights)),
             "card": ("README.md", card.encode()),
         },

@@ -107,3 +107,15 @@ TEST_OPTION = Option("test", 0.0, "percent for the test split")
 SPEAKER_OPTION = Option(
     "speaker", "", "what ends the speaker in a file's name, '_' in anna_03.wav; or: folder"
 )
+
+OWN_DATA_OPTIONS = (
+    KIND_OPTION,
+    SPEAKER_OPTION,
+    DEV_OPTION,
+    TEST_OPTION,
+    SPLIT_OPTION,
+    KNOWN_OPTION,
+    NAME_OPTION,
+    LICENCE_OPTION,
+)
+"""What every reader of somebody's own recordings takes."""

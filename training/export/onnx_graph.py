@@ -46,8 +46,3 @@ def _body(graph: Graph, rows: str, spec: Network) -> str:
             return conv_body(graph, rows, spec)
         case AttentionSpec():
             return attention_body(graph, rows, spec)
-
-
-# Names from the time when there was one family.
-lstm_state = network_state
-lstm_graph = network_graph

@@ -80,14 +80,7 @@ READER = Reader(
     layout="REC.wav with REC.txt (File > Export Other > Export Labels), in any folders",
     options=(
         Option("unlabelled", "fault", "recordings without a track: a fault, or noise", ("fault", "noise")),
-        o.KIND_OPTION,
-        o.SPEAKER_OPTION,
-        o.DEV_OPTION,
-        o.TEST_OPTION,
-        o.SPLIT_OPTION,
-        o.KNOWN_OPTION,
-        o.NAME_OPTION,
-        o.LICENCE_OPTION,
+        *o.OWN_DATA_OPTIONS,
     ),
     read=read,
 )

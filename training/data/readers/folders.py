@@ -111,15 +111,6 @@ READER = Reader(
     name="folders",
     about="your own recordings, a folder for each label",
     layout="LABEL/*.wav, noise/*.wav, speech/*.wav, unknown/*.wav, rir/*.wav; or these below train/ and dev/",
-    options=(
-        o.KIND_OPTION,
-        o.SPEAKER_OPTION,
-        o.DEV_OPTION,
-        o.TEST_OPTION,
-        o.SPLIT_OPTION,
-        o.KNOWN_OPTION,
-        o.NAME_OPTION,
-        o.LICENCE_OPTION,
-    ),
+    options=o.OWN_DATA_OPTIONS,
     read=read,
 )

@@ -120,14 +120,7 @@ READER = Reader(
     options=(
         Option("labels", "", "the table (default: the only .tsv or .csv there)"),
         Option("audio", "", "folder of the recordings, below the folder given"),
-        o.KIND_OPTION,
-        o.SPEAKER_OPTION,
-        o.DEV_OPTION,
-        o.TEST_OPTION,
-        o.SPLIT_OPTION,
-        o.KNOWN_OPTION,
-        o.NAME_OPTION,
-        o.LICENCE_OPTION,
+        *o.OWN_DATA_OPTIONS,
     ),
     read=read,
 )
