@@ -19,11 +19,13 @@ from pathlib import Path
 # Before numpy and torch are imported: a figure for one core must not use two.
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 
+import msgspec
 import numpy as np
 
 from streamer.audio import SAMPLE_RATE_HZ
 from streamer.errors import StreamerError
 from streamer.features.extractor import Extractor
+from training.label_files import cached_labels
 from training.train.settings import TrainSettings
 
 FEATURES_S = 600.0
@@ -56,7 +58,7 @@ def rendering(settings: TrainSettings, cache: Path, scenes: int) -> float:
     """Seconds of sound a second, mean over different scenes, all as hard as they get."""
     from training.train.feed import SceneRenderer
 
-    renderer = SceneRenderer(cache, settings)
+    renderer = SceneRenderer(cache, msgspec.structs.replace(settings, labels=cached_labels(cache)))
     renderer.render(settings.rounds, scenes)
     begun = time.perf_counter()
     for number in range(scenes):
@@ -75,7 +77,8 @@ def learning(settings: TrainSettings, times: int) -> float:
     rng = np.random.default_rng(1)
     shape = (settings.streams, rows_of_scene, settings.features.size)
     rows = rng.standard_normal(shape).astype(np.float32)
-    codes = np.zeros((settings.streams, rows_of_scene // settings.stride, len(settings.labels)), np.uint8)
+    shape = (settings.streams, rows_of_scene // settings.stride, len(settings.labels.names))
+    codes = np.zeros(shape, np.uint8)
     with tempfile.TemporaryDirectory() as folder:
         run = Run(settings, Path(folder))
         run.network.train()

@@ -48,8 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
-    from training import compare
+    from training import compare, record
     from training.data import command_datasets, command_download
+    from training.export import command as export
     from training.report import command as report
     from training.train import command as train
 
@@ -62,10 +63,11 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     _add_module(commands, command_datasets, cached=False)
     _add_module(commands, command_download, cached=False)
+    _add_module(commands, record, cached=False)
     _add_prepare(commands)
     _add_module(commands, train)
     _add_evaluate(commands)
-    _add_export(commands)
+    _add_module(commands, export)
     _add_module(commands, compare)
     _add_module(commands, report)
     return top
@@ -110,6 +112,12 @@ def _add_prepare(commands: Commands) -> None:
         metavar="DATA",
         help="READER:FOLDER?option=value, see `datasets`, or a pack's folder; or $STREAMER_DATA",
     )
+    command.add_argument(
+        "--labels",
+        metavar="default|data|FILE.toml",
+        help="what is learnt: the default model's labels, every label that the data names with 5 train"
+        " recordings or more, or those of a file (default: default for a pack alone, else data)",
+    )
     command.add_argument("--processes", type=int, default=2)
 
 
@@ -135,36 +143,26 @@ def _add_evaluate(commands: Commands) -> None:
     command.add_argument("--report", type=Path, metavar="FILE", help="write all figures as JSON")
 
 
-def _add_export(commands: Commands) -> None:
-    about = "make a bundle from a checkpoint; every variant is checked first"
-    command = _command(commands, "export", about, "export .cache/training/run --out models/mine", _export)
-    command.add_argument("checkpoint", type=Path, help="a run's folder or a checkpoint file")
-    command.add_argument("--out", type=Path, required=True, help="the bundle's folder")
-    command.add_argument("--thresholds", type=Path, help="what `evaluate --tune` wrote")
-    command.add_argument("--drop", nargs="*", default=[], metavar="LABEL", help="labels that are not shipped")
-    command.add_argument(
-        "--report", type=Path, help="what `evaluate --report` wrote, to go into card and manifest"
-    )
-    command.add_argument("--version", default="0")
-    command.add_argument(
-        "--notes", type=Path, help="a text for the card: how it was trained, what it cannot do"
-    )
-
-
 def _prepare(options: argparse.Namespace) -> None:
     from training.data.dataset import DataError
     from training.data.prepare import prepare
     from training.data.spec import open_datasets
+    from training.label_choice import check_heard, choose, given_labels
 
     if not options.data:
         raise DataError("no data given", "use --data READER:FOLDER or set STREAMER_DATA")
-    datasets = open_datasets(options.data)
-    faults = prepare(datasets, options.cache, options.processes)
+    datasets = open_datasets(options.data, given_labels(options.labels))
+    choice = choose(datasets, options.labels)
+    print(choice.as_text())
+    faults = prepare(datasets, options.cache, options.processes, choice.labels)
+    check_heard(options.cache, choice.labels)
     for dataset in datasets:
         for reason, count in dataset.left_out.items():
             print(f"left out: {count} clips: {reason}")
         for where, reason in dataset.warnings:
             print(f"warning: {where}: {reason}", file=sys.stderr)
+    for label in choice.warnings:
+        print(f"warning: {label}: no recording in the dev split: it will not be judged", file=sys.stderr)
     for path, reason in faults:
         print(f"unusable: {path}: {reason}", file=sys.stderr)
     clips = sum(len(dataset.clips) for dataset in datasets)
@@ -174,7 +172,8 @@ def _prepare(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from streamer.inference.bundle import load_bundle
     from training.evaluate.budget import as_lines, within_budget
-    from training.evaluate.report import as_text, figures, play_all, tune, with_thresholds
+    from training.evaluate.report import as_text, figures, play_all, tune
+    from training.evaluate.thresholds import with_thresholds
 
     bundle = load_bundle(options.bundle)
     played = play_all(bundle, options.cache, options.variant, lambda line: print(line, file=sys.stderr))
@@ -183,39 +182,10 @@ def _evaluate(options: argparse.Namespace) -> None:
         points = within_budget(played, rules, options.false_alarms_per_hour)
         print(as_lines(points))
     if options.tune:
-        thresholds = {point.label: point.threshold for point in points} or tune(played)
+        thresholds = {point.label: point.threshold for point in points} or tune(played, rules)
         options.tune.write_text(json.dumps(thresholds, indent=1) + "\n")
         rules = with_thresholds(rules, thresholds)
     result = figures(played, rules)
     print(as_text(result))
     if options.report:
         options.report.write_text(json.dumps({"variant": options.variant, **result}, indent=1) + "\n")
-
-
-def _export(options: argparse.Namespace) -> None:
-    from training.export.card import bundle_texts
-    from training.export.export import Wanted, export
-
-    result = _read_json(options.report) if options.report else {}
-    notes = options.notes.read_text(encoding="utf-8") if options.notes else ""
-    wanted = Wanted(
-        name=options.out.name,
-        version=options.version,
-        description="Spoken commands, wake words and everyday sounds in one recurrent network.",
-        thresholds=_read_json(options.thresholds) if options.thresholds else {},
-        dropped=tuple(options.drop),
-    )
-    bundle_texts(wanted, options.cache, options.checkpoint, result, notes)
-    for name, value in export(options.checkpoint, options.out, wanted).items():
-        print(f"{name}: scores within {value:g}")
-    print(f"{options.out}: written")
-
-
-def _read_json(path: Path) -> dict:  # type: ignore[type-arg]
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StreamerError(f"{path}: {error}") from error
-    if not isinstance(content, dict):
-        raise StreamerError(f"{path}: not what this trainer wrote")
-    return content

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from training.label_files import cached_labels
 from training.network.cost import FRAMES_PER_S, at_cost, cost
 from training.network.specs import FAMILIES, NotForTheDaemon
 from training.train.held_out import held_out_scenes
@@ -104,6 +105,7 @@ def _settings(options: argparse.Namespace) -> TrainSettings:
         streams=options.streams,
         scene_s=options.scene_s,
         seed=options.seed,
+        labels=cached_labels(options.cache),
     )
 
 
@@ -204,7 +206,6 @@ def _write(run: Run, folder: Path) -> None:
     from streamer.inference.bundle import Provenance
     from training.export.bundle_writer import write_bundle
     from training.export.onnx_graph import network_graph, network_state
-    from training.labels import rule
     from training.network.specs import streaming
 
     settings = run.settings
@@ -214,7 +215,7 @@ def _write(run: Run, folder: Path) -> None:
         name="timed",
         version="0",
         description="",
-        labels=[rule(label) for label in settings.labels],
+        labels=[settings.labels.rule(label) for label in settings.labels.names],
         features=settings.features,
         network=streaming(settings.network),
         state=network_state(settings.network),

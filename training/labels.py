@@ -1,74 +1,163 @@
-"""The labels that the default model knows, and how each is heard: the one place to add or drop one."""
+"""A set of labels: which keywords and sounds a network learns, and how each is aligned and decided."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Iterable
+from typing import Annotated
 
-from streamer.decoding.rules import LabelRule
+import msgspec
 
-COMMANDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
-WAKE_WORDS = ("computer", "jarvis", "alexa", "snowboy", "smart_mirror", "view_glass")
-KEYWORDS = (*COMMANDS, *WAKE_WORDS)
+from streamer.decoding.rules import LabelRule, Milliseconds
+from streamer.names import NAME_PATTERN
+
+Gap = Annotated[float, msgspec.Meta(ge=0, le=60)]
+Weight = Annotated[float, msgspec.Meta(gt=0, le=1000)]
 
 
-@dataclass(frozen=True, slots=True)
-class Sound:
+class Keyword(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a spoken word is aligned in training and decided in the daemon."""
+
+    merge_gap_s: Gap = 0.2
+    """A pause up to this long belongs to the word, as between the two of "smart mirror"."""
+    smoothing_ms: Milliseconds = 150.0
+    refractory_ms: Milliseconds = 700.0
+    ship: bool = True
+    """False: learnt, so that the network can tell it from others, and not part of the bundle."""
+
+
+class Sound(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How an everyday sound is aligned in training and decided in the daemon."""
 
-    merge_gap_s: float
+    merge_gap_s: Gap = 0.5
     """Pauses up to this long belong to the sound (between two barks, two ticks)."""
-    lead_s: float = 0.15
+    lead_s: Gap = 0.15
     """How much of it must be heard before anyone could name it: not scored there."""
-    smoothing_ms: float = 240.0
-    min_ms: float = 120.0
-    release_ms: float = 600.0
-    weight: float = 1.0
+    smoothing_ms: Milliseconds = 240.0
+    min_ms: Milliseconds = 120.0
+    release_ms: Milliseconds = 600.0
+    weight: Weight = 1.0
     """How often it is drawn, against the other sounds."""
+    ship: bool = True
 
 
-SOUNDS = {
-    "baby_cry": Sound(0.7, smoothing_ms=400, min_ms=300, release_ms=1000, weight=1.5),
-    "cough": Sound(0.3, lead_s=0.08, smoothing_ms=150, min_ms=60, release_ms=400, weight=1.5),
-    "sneeze": Sound(0.3, smoothing_ms=200, min_ms=60, release_ms=400),
-    "dog_bark": Sound(0.5, lead_s=0.08, smoothing_ms=150, min_ms=60, release_ms=500, weight=1.5),
-    "rooster": Sound(0.5, lead_s=0.25, smoothing_ms=300, min_ms=200),
-    "clock_tick": Sound(1.2, lead_s=0.6, smoothing_ms=500, min_ms=500, release_ms=1500, weight=1.3),
-    "rain": Sound(1.0, lead_s=0.4, smoothing_ms=500, min_ms=500, release_ms=1000),
-    "sea_waves": Sound(1.5, lead_s=0.5, smoothing_ms=500, min_ms=500, release_ms=1000),
-    "fire_crackling": Sound(1.0, lead_s=0.4, smoothing_ms=500, min_ms=500, release_ms=1000),
-    "helicopter": Sound(1.0, lead_s=0.4, smoothing_ms=500, min_ms=400, release_ms=1000),
-    "chainsaw": Sound(1.0, lead_s=0.3, smoothing_ms=500, min_ms=400, release_ms=1000),
-    "footsteps": Sound(0.8, lead_s=0.05, smoothing_ms=150, min_ms=60, release_ms=900, weight=0.8),
-    "music": Sound(0.6, lead_s=0.4, smoothing_ms=500, min_ms=500, release_ms=1000, weight=1.5),
-    "gunshot": Sound(0.3, lead_s=0.05, smoothing_ms=120, min_ms=30, release_ms=400, weight=0.7),
-    "glass_break": Sound(0.4, lead_s=0.06, smoothing_ms=150, min_ms=60, release_ms=400, weight=0.7),
-}
+class LabelSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True, eq=False):
+    """Labels in the order of the network's outputs: the keywords, then the sounds."""
 
-LABELS = (*KEYWORDS, *SOUNDS)
-COLUMN = {name: column for column, name in enumerate(LABELS)}
+    keywords: dict[str, Keyword] = {}
+    sounds: dict[str, Sound] = {}
 
-TWO_WORDS = ("smart_mirror", "view_glass")
-"""A pause inside these is part of the word."""
+    def __post_init__(self) -> None:
+        for name in self.names:
+            if not re.match(NAME_PATTERN, name):
+                raise ValueError(f"label {name!r}: must be 1 to 64 letters, digits, '_' or '-'")
+        both = [name for name in self.keywords if name in self.sounds]
+        if both:
+            raise ValueError(f"label {both[0]!r} is both a keyword and a sound")
+        if not self.shipped:
+            raise ValueError("no label" + " that ships" * bool(self.names))
+
+    def __eq__(self, other: object) -> bool:
+        """The same labels with the same parameters in the same order."""
+        if not isinstance(other, LabelSet):
+            return NotImplemented
+        return self.names == other.names and (self.keywords, self.sounds) == (other.keywords, other.sounds)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __contains__(self, label: str) -> bool:
+        return label in self.keywords or label in self.sounds
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All labels: the network's outputs."""
+        return (*self.keywords, *self.sounds)
+
+    @property
+    def shipped(self) -> tuple[str, ...]:
+        """The labels of the bundle."""
+        return (*self.shipped_keywords, *self.shipped_sounds)
+
+    @property
+    def shipped_keywords(self) -> tuple[str, ...]:
+        """The keywords of the bundle."""
+        return tuple(name for name, keyword in self.keywords.items() if keyword.ship)
+
+    @property
+    def shipped_sounds(self) -> tuple[str, ...]:
+        """The sounds of the bundle."""
+        return tuple(name for name, sound in self.sounds.items() if sound.ship)
+
+    def column(self, label: str) -> int:
+        """Which of the network's outputs it is."""
+        return self.names.index(label)
+
+    def is_keyword(self, label: str) -> bool:
+        """Whether it is one of the keywords, shipped or not."""
+        return label in self.keywords
+
+    def is_sound(self, label: str) -> bool:
+        """Whether it is one of the sounds, shipped or not."""
+        return label in self.sounds
+
+    def ships(self, label: str) -> bool:
+        """Whether it is a label, and part of the bundle."""
+        known = self.keywords.get(label) or self.sounds.get(label)
+        return known is not None and known.ship
+
+    def of_clip(self, kind: str, label: str) -> str:
+        """The label that a clip of this kind holds; empty: none of these. A spoken "cat" is no mewing."""
+        own = {"keyword": self.keywords, "event": self.sounds}.get(kind, {})
+        return label if label in own else ""
+
+    def merge_gap_s(self, label: str) -> float:
+        """Longest pause that may lie inside one utterance or sound of this label."""
+        known = self.keywords.get(label) or self.sounds.get(label) or Keyword()
+        return known.merge_gap_s
+
+    def rule(self, label: str, threshold: float = 0.5) -> LabelRule:
+        """How the daemon decides this label, at a given threshold."""
+        keyword = self.keywords.get(label)
+        if keyword is not None:
+            return LabelRule(
+                name=label,
+                kind="keyword",
+                threshold=threshold,
+                smoothing_ms=keyword.smoothing_ms,
+                refractory_ms=keyword.refractory_ms,
+            )
+        sound = self.sounds[label]
+        return LabelRule(
+            name=label,
+            kind="sound",
+            threshold=threshold,
+            smoothing_ms=sound.smoothing_ms,
+            min_ms=sound.min_ms,
+            release_ms=sound.release_ms,
+            refractory_ms=300,
+        )
+
+    def only(self, labels: Collection[str]) -> LabelSet:
+        """The same without all others."""
+        return LabelSet(
+            {name: keyword for name, keyword in self.keywords.items() if name in labels},
+            {name: sound for name, sound in self.sounds.items() if name in labels},
+        )
+
+    def beside(self, more: LabelSet) -> LabelSet:
+        """These, and those of another set that are not among them."""
+        return LabelSet(
+            {**self.keywords, **{name: k for name, k in more.keywords.items() if name not in self}},
+            {**self.sounds, **{name: s for name, s in more.sounds.items() if name not in self}},
+        )
 
 
-def merge_gap_s(label: str) -> float:
-    """Longest pause that may lie inside one utterance or sound of this label."""
-    if label in SOUNDS:
-        return SOUNDS[label].merge_gap_s
-    return 0.4 if label in TWO_WORDS else 0.2
-
-
-def rule(label: str, threshold: float = 0.5) -> LabelRule:
-    """How the daemon decides this label, at a given threshold."""
-    sound = SOUNDS.get(label)
-    if sound is None:
-        return LabelRule(name=label, kind="keyword", threshold=threshold, smoothing_ms=150, refractory_ms=700)
-    return LabelRule(
-        name=label,
-        kind="sound",
-        threshold=threshold,
-        smoothing_ms=sound.smoothing_ms,
-        min_ms=sound.min_ms,
-        release_ms=sound.release_ms,
-        refractory_ms=300,
-    )
+def of_rules(rules: Iterable[LabelRule], known: LabelSet) -> LabelSet:
+    """A bundle's labels; what its rules do not tell is as in a set that knows them, or as usual."""
+    keywords, sounds = {}, {}
+    for rule in rules:
+        if rule.kind == "keyword":
+            keywords[rule.name] = msgspec.structs.replace(known.keywords.get(rule.name, Keyword()), ship=True)
+        else:
+            sounds[rule.name] = msgspec.structs.replace(known.sounds.get(rule.name, Sound()), ship=True)
+    return LabelSet(keywords, sounds)

@@ -38,6 +38,11 @@ class LabelRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         if self.end_threshold is not None and self.end_threshold > self.threshold:
             raise ValueError("end_threshold must not be above threshold")
 
+    def at_threshold(self, threshold: float) -> LabelRule:
+        """The rule turned up or down by one number: the end threshold keeps its distance in proportion."""
+        end_threshold = min(self.end_level / self.threshold, 1.0) * threshold
+        return msgspec.structs.replace(self, threshold=threshold, end_threshold=end_threshold)
+
     @property
     def end_level(self) -> float:
         """The end threshold in force."""

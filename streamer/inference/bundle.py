@@ -39,6 +39,12 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     git_revision: str
     trained_utc: str
     command: str
+    earlier_commands: list[str] = []
+    """What made the weights that `command` began with, earliest first."""
+    settings: dict[str, Any] = {}
+    """All that was not as in the trainer's reference run, what no option can change as well."""
+    checkpoint: str = ""
+    """Which of the run's weights these are."""
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -71,7 +77,7 @@ class Bundle:
         return [rule.name for rule in self.manifest.labels]
 
     def file(self, role: str) -> Path:
-        """The file that plays a role ("onnx", "onnx-int8", "torch", "card", "report")."""
+        """The file that plays a role ("onnx", "onnx-int8", "torch", "card", "report", "page")."""
         entry = self.manifest.files.get(role)
         if entry is None:
             have = ", ".join(sorted(self.manifest.files))

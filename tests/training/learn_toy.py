@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from training.augment.targets import YES
+from training.label_files import default_labels
 from training.train.feed import Rendered
 from training.train.loop import Run
 from training.train.place import find_place
@@ -28,7 +29,7 @@ SETTINGS = TrainSettings(
     feature_noise=0.0,
     half_precision=False,
     judge_every=3,
-    labels=("yes", "rain"),
+    labels=default_labels().only(("yes", "rain")),
 )
 
 

@@ -13,7 +13,7 @@ from streamer.inference.bundle import load_bundle
 from tests.support.recordings import write_sound
 from training.cli import main
 
-COMMANDS = ("datasets", "download", "prepare", "train", "evaluate", "export", "compare", "report")
+COMMANDS = ("datasets", "download", "record", "prepare", "train", "evaluate", "export", "compare", "report")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -41,16 +41,19 @@ def test_a_missing_pack_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 def test_data_of_any_layout_is_prepared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for label, hz in (("yes", 440.0), ("no", 660.0)):
-        for take in range(2):
+        for take in range(5):
             write_sound(tmp_path / "mine" / label / f"ann-{take}.wav", hz + take)
     write_sound(tmp_path / "more" / "up" / "bob-1.wav", 880.0)
     more = [
         "--data",
-        f"folders:{tmp_path / 'mine'}?kind=keyword",
-        f"folders:{tmp_path / 'more'}?kind=keyword",
+        f"folders:{tmp_path / 'mine'}?kind=keyword&split=train",
+        f"folders:{tmp_path / 'more'}?kind=keyword&split=train",
     ]
     assert main(["prepare", *more, "--cache", str(tmp_path / "cache"), "--processes", "1"]) == 0
-    assert "5 clips, 0 unusable" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "11 clips, 0 unusable" in told.out
+    assert "keywords: no, yes\n  other words and sounds: up (1 train recordings of 5)" in told.out
+    assert "yes: no recording in the dev split" in told.err
     assert main(["datasets", *more[1:]]) == 0
     assert "up" in capsys.readouterr().out
 

@@ -16,7 +16,6 @@ from streamer.inference.model import open_classifier
 from training.export import export as export_module
 from training.export.card import bundle_texts
 from training.export.export import ExportError, Wanted, export
-from training.labels import LABELS
 from training.train.loop import Run
 from training.train.settings import TrainSettings
 
@@ -44,7 +43,7 @@ def wanted(**changes: object) -> Wanted:
 def test_all_variants_run_and_agree(run_folder: Path, tmp_path: Path) -> None:
     differences = export(run_folder, tmp_path / "toy", wanted(thresholds={"yes": 0.7}))
     bundle = load_bundle(tmp_path / "toy")
-    assert bundle.label_names == list(LABELS)
+    assert bundle.label_names == list(SETTINGS.labels.shipped)
     assert bundle.manifest.labels[0].threshold == 0.7
     rows = np.random.default_rng(1).standard_normal((1, 60, 40)).astype(np.float32)
     scores = {}

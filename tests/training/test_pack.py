@@ -13,6 +13,8 @@ from training.data.activity import active_spans, main_span
 from training.data.corpus import Corpus
 from training.data.pack import COLUMNS, PackError, read_pack
 from training.data.prepare import prepare, sound_path
+from training.data.spoken import with_spoken
+from training.label_files import default_labels
 
 
 def test_a_missing_manifest_is_one_line_with_a_remedy(tmp_path: Path) -> None:
@@ -70,7 +72,7 @@ def test_keywords_spoken_in_a_sentence_are_unsure_there(pack_maker: PackMaker) -
     (pack_maker.folder / "kokoro-texts.csv").write_text(
         'path,text,voice,speed\ns.wav,"Go, view glass; upper.",x,1\n'
     )
-    pack = read_pack(pack_maker.write())
+    pack = with_spoken(read_pack(pack_maker.write()), default_labels())
     assert set(pack.clips[0].unsure) == {"go", "view_glass"}
     assert pack.clips[1].unsure == ("no", "on", "go")
 

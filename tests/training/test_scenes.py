@@ -20,14 +20,15 @@ from training.augment.targets import (
     at_stride,
     blank,
     frame_of,
-    mark_keyword,
-    mark_sound,
+    mark,
     mark_unsure,
 )
 from training.data.corpus import Corpus
-from training.labels import COLUMN, KEYWORDS, LABELS
+from training.label_files import default_labels
 from training.train.feed import Feed
 from training.train.settings import TrainSettings
+
+LABELS = default_labels()
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +47,13 @@ def test_the_same_seed_gives_the_same_scene_and_another_seed_another(maker: Scen
 def test_a_scene_is_sound_with_one_target_a_frame(maker: SceneMaker, seed: int) -> None:
     scene = maker.make(7, seed)
     assert scene.samples.dtype == np.float32
-    assert scene.codes.shape == (frame_count(len(scene.samples)), len(LABELS))
+    assert scene.codes.shape == (frame_count(len(scene.samples)), len(LABELS.names))
     assert np.isfinite(scene.samples).all()
     assert np.abs(scene.samples).max() <= 1.0
 
 
 def test_a_wanted_keyword_has_its_sound_just_before(maker: SceneMaker) -> None:
-    columns = [COLUMN[label] for label in KEYWORDS]
+    columns = [LABELS.column(label) for label in LABELS.keywords]
     runs = 0
     for seed in range(30):
         scene = maker.make(3, seed, hardness=0.0)
@@ -66,33 +67,33 @@ def test_a_wanted_keyword_has_its_sound_just_before(maker: SceneMaker) -> None:
 
 
 def test_a_keyword_is_wanted_around_its_end_and_unsure_beside() -> None:
-    codes = blank(300)
-    mark_keyword(codes, "yes", 1.0, 1.5)
-    column = codes[:, COLUMN["yes"]]
+    codes = blank(300, LABELS)
+    mark(codes, LABELS, "yes", 1.0, 1.5)
+    column = codes[:, LABELS.column("yes")]
     assert column[frame_of(1.5)] == YES
     assert column[frame_of(1.0)] == NO
     assert column[frame_of(1.5 - 0.1)] == UNSURE
     assert column[frame_of(1.5 + 0.4)] == UNSURE
     assert column[frame_of(1.5 + 0.6)] == NO
-    assert np.flatnonzero(codes.any(axis=0)).tolist() == [COLUMN["yes"]]
+    assert np.flatnonzero(codes.any(axis=0)).tolist() == [LABELS.column("yes")]
 
 
 def test_a_sound_is_wanted_while_it_lasts() -> None:
-    codes = blank(400)
-    mark_sound(codes, "rain", 1.0, 3.0)
-    column = codes[:, COLUMN["rain"]]
+    codes = blank(400, LABELS)
+    mark(codes, LABELS, "rain", 1.0, 3.0)
+    column = codes[:, LABELS.column("rain")]
     assert (column[frame_of(1.6) : frame_of(3.0)] == YES).all()
     assert column[frame_of(1.1)] == UNSURE
     assert (column[: frame_of(1.0)] == NO).all()
 
 
 def test_unsure_labels_never_hide_a_sure_one() -> None:
-    codes = blank(300)
-    mark_keyword(codes, "no", 1.0, 1.4)
+    codes = blank(300, LABELS)
+    mark(codes, LABELS, "no", 1.0, 1.4)
     sure = codes == YES
-    mark_unsure(codes, ("no", "on"), 0.5, 2.0)
+    mark_unsure(codes, LABELS, ("no", "on"), 0.5, 2.0)
     np.testing.assert_array_equal(codes == YES, sure)
-    assert codes[frame_of(0.6), COLUMN["on"]] == UNSURE
+    assert codes[frame_of(0.6), LABELS.column("on")] == UNSURE
 
 
 def test_a_row_is_what_is_known_at_its_last_frame() -> None:

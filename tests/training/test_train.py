@@ -15,6 +15,7 @@ import torch
 
 from streamer.errors import StreamerError
 from training.augment.targets import NO, UNSURE, YES
+from training.label_files import default_labels
 from training.train import checkpoint
 from training.train.feed import Feed, Rendered
 from training.train.loop import LOG, Run
@@ -33,7 +34,7 @@ TOY = TrainSettings(
     learning_rate=1e-2,
     feature_noise=0.0,
     half_precision=False,
-    labels=("yes", "rain"),
+    labels=default_labels().only(("yes", "rain")),
 )
 
 

@@ -13,11 +13,11 @@ from training.data.activity import Spans
 from training.data.corpus import Corpus, Item, is_unknown_word
 from training.data.dataset import Mark
 from training.data.marks import visible
-from training.labels import KEYWORDS, LABELS, SOUNDS
 
 SYNTHETIC_SHARE = 0.2
 NEAR_MISS_SHARE = 0.12
 OTHER_SOUND_SHARE = 0.15
+LONG_WORD_S = 0.5
 FADE_SAMPLES = 160
 
 
@@ -46,9 +46,11 @@ class Shelf:
     """Clips of one split by what they are for, and random pieces of them."""
 
     def __init__(self, corpus: Corpus) -> None:
-        self.keywords = {name: corpus.keyword(name) for name in KEYWORDS}
-        self._recorded = [name for name in KEYWORDS if self.keywords[name]]
-        self.sounds = {name: corpus.sound(name) for name in SOUNDS}
+        self.labels = labels = corpus.labels
+        # Labels that do not ship are drawn as often as any other word or sound: they only teach.
+        self.keywords = {name: corpus.keyword(name) for name in labels.shipped_keywords}
+        self._recorded = [name for name, items in self.keywords.items() if items]
+        self.sounds = {name: corpus.sound(name) for name in labels.shipped_sounds}
         self.words = corpus.unknown_words()
         self.near = [item for item in self.words if item.clip.collection == "kokoro_near"]
         self.sentences = corpus.sentences()
@@ -56,9 +58,10 @@ class Shelf:
         self.others = corpus.other_sounds()
         self.noise = corpus.of_kind("noise")
         self.rooms = corpus.of_kind("rir")
-        self._labels = [name for name in SOUNDS if self.sounds[name] or name in SYNTHETIC]
-        weights = np.array([SOUNDS[name].weight for name in self._labels])
-        self._weights = weights / weights.sum()
+        self._labels = [name for name, items in self.sounds.items() if items or name in SYNTHETIC]
+        self._made_others = [name for name in SYNTHETIC if name not in self.sounds]
+        weights = np.array([labels.sounds[name].weight for name in self._labels])
+        self._weights = weights / max(weights.sum(), 1e-9)
 
     def keyword(self, rng: Random) -> Piece | None:
         """One of those that have been recorded, all equally often."""
@@ -72,20 +75,41 @@ class Shelf:
         items = self.near if near else self.words
         return word(pick(items, rng), rng) if items else None
 
+    def broken_word(self, rng: Random) -> Piece | None:
+        """The beginning of a keyword, which is not that keyword yet."""
+        whole = self.keyword(rng)
+        if whole is None or not whole.spans or whole.level_db <= -110.0:
+            return None
+        onset_s, offset_s = whole.spans[0][0], whole.spans[-1][1]
+        end_s = onset_s + rng.uniform(0.25, 0.5) * (offset_s - onset_s)
+        if offset_s - onset_s < LONG_WORD_S:
+            return None  # half of a short word may be another one
+        kept = _faded(whole.samples[: int(end_s * SAMPLE_RATE_HZ)])
+        return Piece(kept, "", [], (), whole.level_db)
+
     def sentence(self, rng: Random, longest_s: float = 5.0) -> Piece | None:
         """Some running speech."""
         return stretch(pick(self.talk, rng), rng, longest_s) if self.talk else None
 
     def sound(self, rng: Random, longest_s: float) -> Piece | None:
-        """An everyday sound, now and then one without a label."""
-        if self.others and rng.random() < OTHER_SOUND_SHARE:
-            return stretch(pick(self.others, rng), rng, longest_s)
+        """An everyday sound, now and then one that is no label of the bundle."""
+        has_others = bool(self.others or self._made_others)
+        if not self._labels or (has_others and rng.random() < OTHER_SOUND_SHARE):
+            return self._other_sound(rng, longest_s) if has_others else None
         label = self._labels[rng.choice(len(self._labels), p=self._weights)]
-        made = SYNTHETIC.get(label)
-        if made is not None and (not self.sounds[label] or rng.random() < SYNTHETIC_SHARE):
-            samples = made(int(rng.uniform(1.0, longest_s) * SAMPLE_RATE_HZ), rng)
-            return Piece(samples, label, [(0.0, len(samples) / SAMPLE_RATE_HZ)], (), level_db(samples))
+        if label in SYNTHETIC and (not self.sounds[label] or rng.random() < SYNTHETIC_SHARE):
+            return self._made(label, rng, longest_s)
         return stretch(pick(self.sounds[label], rng), rng, longest_s)
+
+    def _other_sound(self, rng: Random, longest_s: float) -> Piece:
+        if self._made_others and (not self.others or rng.random() < SYNTHETIC_SHARE):
+            return self._made(self._made_others[rng.integers(len(self._made_others))], rng, longest_s)
+        return stretch(pick(self.others, rng), rng, longest_s)
+
+    def _made(self, name: str, rng: Random, longest_s: float) -> Piece:
+        samples = SYNTHETIC[name](int(rng.uniform(1.0, longest_s) * SAMPLE_RATE_HZ), rng)
+        label = name if self.labels.is_sound(name) else ""
+        return Piece(samples, label, [(0.0, len(samples) / SAMPLE_RATE_HZ)], (), level_db(samples))
 
 
 def pick(items: list[Item], rng: Random) -> Item:
@@ -131,11 +155,13 @@ def _cut(
         spans = [(a / speed, b / speed) for a, b in spans]
     if rng.random() < 0.12:
         kept = low_pass(kept, rng.uniform(3300, 5500))
-    label = item.clip.label if item.clip.label in KEYWORDS or item.clip.label in SOUNDS else ""
-    others, cut_words = visible(item.other_marks, begun_s, length_s)
-    known = tuple((name, a / speed, b / speed) for name, a, b in others if name in LABELS)
-    unsure = tuple(name for name in (*item.clip.unsure, *cut_words) if name in LABELS)
-    return Piece(_faded(kept), label, spans, unsure, _active_level_db(kept, spans), known)
+    labels, label = item.labels, item.label
+    _, cut_own = visible([(label, *span) for span in item.spans], begun_s, length_s, labels.keywords)
+    others, cut_words = visible(item.other_marks, begun_s, length_s, labels.keywords)
+    known = tuple((name, a / speed, b / speed) for name, a, b in others if name in labels)
+    unsure = tuple(name for name in (*item.clip.unsure, *cut_own, *cut_words) if name in labels)
+    kept = _faded(kept)
+    return Piece(kept, "" if cut_own else label, spans, unsure, _active_level_db(kept, spans), known)
 
 
 def _faded(samples: F32) -> F32:

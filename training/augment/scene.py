@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +12,14 @@ from streamer.features.settings import frame_count
 from training.augment import effects, synthetic
 from training.augment.effects import Random
 from training.augment.pieces import Piece, Shelf, pick
-from training.augment.targets import Codes, blank, mark_keyword, mark_sound, mark_unsure
-from training.labels import SOUNDS
+from training.augment.targets import Codes, blank, mark, mark_unsure
 
 REFERENCE_DB = -26.0
 """Level of foreground speech before the scene's gain."""
-TALK_SHARE = 0.25
-"""Share of scenes in which people just talk; without them the model fires at all that sounds like speech."""
+WORDS_SHARE, TALK_SHARE, SOUNDS_SHARE = 0.45, 0.2, 0.1
+"""Shares of scenes in which words follow each other closely (what teaches most in a minute), in which people
+just talk (without them the model fires at all that sounds like speech), in which hardly anybody speaks. In
+the others there is some of everything."""
 EMPTY_DB = -110.0
 """Pieces quieter than this hold nothing."""
 
@@ -33,8 +35,10 @@ class Scene:
 class SceneMaker:
     """Makes scenes; the same seed gives the same scene."""
 
-    def __init__(self, shelf: Shelf, length_s: float = 60.0) -> None:
-        self.shelf, self.length_s = shelf, length_s
+    def __init__(self, shelf: Shelf, length_s: float = 60.0, rooms: Sequence[F32] = ()) -> None:
+        """`rooms` are impulse responses beside those on the shelf."""
+        self.rooms = rooms
+        self.shelf, self.length_s, self.labels = shelf, length_s, shelf.labels
         self.samples = int(length_s * SAMPLE_RATE_HZ)
 
     def make(self, *seed: int, hardness: float = 1.0) -> Scene:
@@ -42,7 +46,7 @@ class SceneMaker:
         rng = np.random.default_rng(seed)
         # A beginner hears some scenes as they will be and some that are easy, not all of them half hard.
         hard = rng.random() < hardness
-        codes = blank(frame_count(self.samples))
+        codes = blank(frame_count(self.samples), self.labels)
         near, far = (np.zeros(self.samples, np.float32) for _ in range(2))
         if rng.random() < 0.92:  # now and then there is only the bed
             self._foreground((near, far), codes, rng)
@@ -58,13 +62,35 @@ class SceneMaker:
         """Words, speech and sounds one after the other."""
         at_s, pace = rng.uniform(0, 1), rng.uniform(0.5, 1.4)
         loudness_db = rng.normal(REFERENCE_DB, 2)
-        draw_piece = self._any_talk if rng.random() < TALK_SHARE else self._any_piece
+        draw_piece, gap_s = self._company(rng)
         while at_s < self.length_s - 0.5:
             piece = draw_piece(rng)
             if piece is not None and piece.level_db > EMPTY_DB:
                 layer = layers[int(rng.random() < 0.3)]
                 at_s += self._put(layer, codes, piece, at_s, rng.normal(loudness_db, 3))
-            at_s += _gap_s(rng) * pace
+            at_s += gap_s(rng) * pace
+
+    def _company(self, rng: Random) -> tuple[Callable[[Random], Piece | None], Callable[[Random], float]]:
+        """What is heard in a scene, and how long the pauses are."""
+        draw = rng.random()
+        if draw < WORDS_SHARE:
+            return self._any_word, _short_gap_s
+        if draw < WORDS_SHARE + TALK_SHARE:
+            return self._any_talk, _gap_s
+        if draw < WORDS_SHARE + TALK_SHARE + SOUNDS_SHARE:
+            return self._hardly_a_word, _gap_s
+        return self._any_piece, _gap_s
+
+    def _any_word(self, rng: Random) -> Piece | None:
+        """Keywords and others, whole or broken off."""
+        draw = rng.random()
+        if draw < 0.62:
+            return self.shelf.keyword(rng)
+        return self.shelf.unknown_word(rng) if draw < 0.95 else self.shelf.broken_word(rng)
+
+    def _hardly_a_word(self, rng: Random) -> Piece | None:
+        """Sounds, as in a house whose people are out."""
+        return self.shelf.sound(rng, rng.uniform(1.0, 5.0)) if rng.random() < 0.9 else self.shelf.keyword(rng)
 
     def _any_piece(self, rng: Random) -> Piece | None:
         draw = rng.random()
@@ -93,7 +119,7 @@ class SceneMaker:
         if first is None or first.level_db <= EMPTY_DB:
             return
         level_db = REFERENCE_DB - rng.uniform(0, 18)
-        steady = first.label in SOUNDS and SOUNDS[first.label].merge_gap_s >= 1
+        steady = self.labels.is_sound(first.label) and self.labels.merge_gap_s(first.label) >= 1
         while at_s < min(until_s, self.length_s - 0.5):
             at_s += self._put(layers[1], codes, first, at_s, level_db)
             at_s += -0.05 if steady else rng.uniform(0.1, 2.0)
@@ -107,10 +133,9 @@ class SceneMaker:
         layer[at : at + len(piece.samples)] += piece.samples * np.float32(
             10 ** ((level_db - piece.level_db) / 20)
         )
-        mark_unsure(codes, piece.unsure, at_s, at_s + length_s)
+        mark_unsure(codes, self.labels, piece.unsure, at_s, at_s + length_s)
         for label, onset_s, offset_s in piece.marks:
-            mark = mark_sound if label in SOUNDS else mark_keyword
-            mark(codes, label, at_s + onset_s, at_s + offset_s)
+            mark(codes, self.labels, label, at_s + onset_s, at_s + offset_s)
         return length_s
 
     def _in_rooms(self, layer: F32, rng: Random) -> F32:
@@ -119,6 +144,8 @@ class SceneMaker:
             return layer
         if draw < 0.6 and self.shelf.rooms:
             return effects.in_room(layer, effects.given_room(pick(self.shelf.rooms, rng).samples()))
+        if draw < 0.85 and self.rooms:
+            return effects.in_room(layer, effects.given_room(self.rooms[rng.integers(len(self.rooms))]))
         return effects.in_room(layer, effects.simulated_room(rng))
 
     def _bed(self, rng: Random) -> F32:
@@ -166,6 +193,10 @@ class SceneMaker:
 def _gap_s(rng: Random) -> float:
     ranges = ((0.0, 0.15), (0.15, 0.7), (0.7, 3.0))
     return float(rng.uniform(*ranges[rng.choice(3, p=[0.45, 0.45, 0.1])]))
+
+
+def _short_gap_s(rng: Random) -> float:
+    return float(rng.uniform(0.05, 0.45) if rng.random() < 0.85 else rng.uniform(0.45, 1.5))
 
 
 def _gated(bed: F32, rng: Random) -> F32:

@@ -6,14 +6,14 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from training.data.activity import Spans
 from training.data.dataset import Clip, DataError
+from training.labels import LabelSet
 
-RULES = 1
+RULES = 2
 """Raised when decoding or alignment changes, so that old blocks are not taken for new ones."""
 
 Fault = tuple[str, str]
@@ -66,26 +66,20 @@ def write_index(cache: Path, number: int, block: Block) -> None:
     os.replace(fresh, index_path(cache, number))
 
 
-def is_done(cache: Path, number: int, folder: Path, clips: Sequence[Clip]) -> bool:
+def is_done(cache: Path, number: int, folder: Path, clips: Sequence[Clip], labels: LabelSet) -> bool:
     """Whether the cache holds this block as it would be made now."""
     try:
         block = msgspec.json.decode(index_path(cache, number).read_bytes(), type=Block)
     except (OSError, msgspec.DecodeError):
         return False
-    return block.key == key_of(clips) and block.stamp in ("", stamp_of(folder, clips))
+    return block.key == key_of(clips, labels) and block.stamp in ("", stamp_of(folder, clips))
 
 
-def key_of(clips: Sequence[Clip]) -> str:
-    """Changes with anything that is told of these clips."""
-    return f"{RULES}-{hashlib.sha256(msgspec.json.encode([_keyed(clip) for clip in clips])).hexdigest()}"
-
-
-def _keyed(clip: Clip) -> Any:
-    """A clip without marks has the key that it had before there were any."""
-    fields = msgspec.structs.asdict(clip)
-    if not clip.marks:
-        del fields["marks"]
-    return fields
+def key_of(clips: Sequence[Clip], labels: LabelSet) -> str:
+    """Changes with anything that is told of these clips, and with what is taken for a pause inside them."""
+    names = {label for clip in clips for label in (clip.label, *(mark[0] for mark in clip.marks))}
+    gaps = [(label, labels.merge_gap_s(label)) for label in sorted(names)]
+    return f"{RULES}-{hashlib.sha256(msgspec.json.encode((clips, gaps))).hexdigest()}"
 
 
 def stamp_of(folder: Path, clips: Sequence[Clip]) -> str:

@@ -12,18 +12,24 @@ from training.data import duplicates
 from training.data.blocks import Entry, is_heard, read_index, sound_path
 from training.data.dataset import Mark
 from training.data.marks import excerpts
-from training.labels import KEYWORDS, SOUNDS
+from training.label_files import cached_labels
+from training.labels import LabelSet
 
 ONE_WORD_SPEECH = ("arabic", "dspspeech", "kokoro_near")
 
 
 class Item:
-    """A clip with its sound."""
+    """A clip with its sound, and what it is for these labels."""
 
-    __slots__ = ("_block", "clip", "entry")
+    __slots__ = ("_block", "clip", "entry", "labels")
 
-    def __init__(self, entry: Entry, block: np.memmap) -> None:
-        self.entry, self.clip, self._block = entry, entry.clip, block
+    def __init__(self, entry: Entry, block: np.memmap, labels: LabelSet) -> None:
+        self.entry, self.clip, self._block, self.labels = entry, entry.clip, block, labels
+
+    @property
+    def label(self) -> str:
+        """Which of the labels it holds; empty: none."""
+        return self.labels.of_clip(self.clip.kind, self.clip.label)
 
     @property
     def spans(self) -> list[tuple[float, float]]:
@@ -52,9 +58,12 @@ class Corpus:
     """All prepared clips of one split.
 
     Recordings with marks are in `items` as excerpts, one for each mark, and whole in `recordings`.
+    Labels that do not ship are learnt from among the unknown words and the other sounds.
     """
 
-    def __init__(self, cache: Path, split: str) -> None:
+    def __init__(self, cache: Path, split: str, labels: LabelSet | None = None) -> None:
+        """None: the labels that it was prepared for."""
+        self.labels = labels or cached_labels(cache)
         self.items: list[Item] = []
         self.recordings: list[Item] = []
         self.licences: set[tuple[str, str]] = set()
@@ -68,12 +77,13 @@ class Corpus:
 
     def _take(self, entry: Entry, sound: np.memmap) -> None:
         if entry.clip.marks:
-            self.recordings.append(Item(entry, sound))
-            for clip, first, end in excerpts(entry.clip, entry.samples):
+            self.recordings.append(Item(entry, sound, self.labels))
+            for clip, first, end in excerpts(entry.clip, entry.samples, self.labels):
                 own = [clip.marks[0][1:]]
-                self.items.append(Item(Entry(clip, entry.first_sample + first, end - first, own), sound))
+                part = Entry(clip, entry.first_sample + first, end - first, own)
+                self.items.append(Item(part, sound, self.labels))
         elif is_heard(entry):
-            self.items.append(Item(entry, sound))
+            self.items.append(Item(entry, sound, self.labels))
 
     def select(self, wanted: Callable[[Item], bool]) -> list[Item]:
         """The clips for which this holds, in the manifest's order."""
@@ -84,7 +94,7 @@ class Corpus:
         return self.select(lambda item: item.clip.kind == "keyword" and item.clip.label == label)
 
     def unknown_words(self) -> list[Item]:
-        """Single words that are none of the keywords."""
+        """Single words that are none of the keywords that ship."""
         return self.select(is_unknown_word)
 
     def sentences(self) -> list[Item]:
@@ -96,8 +106,8 @@ class Corpus:
         return self.select(lambda item: item.clip.kind == "event" and item.clip.label == label)
 
     def other_sounds(self) -> list[Item]:
-        """Everyday sounds that no label names: they must not fire."""
-        return self.select(lambda item: item.clip.kind == "event" and item.clip.label not in SOUNDS)
+        """Everyday sounds that no label of the bundle names: they must not fire."""
+        return self.select(lambda item: item.clip.kind == "event" and not self.labels.ships(item.label))
 
     def of_kind(self, kind: str) -> list[Item]:
         """Clips of noise, or impulse responses."""
@@ -105,7 +115,7 @@ class Corpus:
 
 
 def is_unknown_word(item: Item) -> bool:
-    """Whether it is one word, and none of the keywords."""
+    """Whether it is one word, and none of the keywords that ship."""
     if item.clip.kind == "speech":
         return item.clip.collection in ONE_WORD_SPEECH
-    return item.clip.kind == "keyword" and item.clip.label not in KEYWORDS
+    return item.clip.kind == "keyword" and not item.labels.ships(item.label)

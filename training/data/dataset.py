@@ -29,7 +29,7 @@ class Clip(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     """Below the data set's folder, with forward slashes."""
     kind: str
-    """With marks: what those labels are that labels.py does not know."""
+    """With marks: what those labels are that are not among the labels to be learnt."""
     label: str
     start_s: float | None
     end_s: float | None
@@ -60,6 +60,10 @@ class Dataset:
     """Reason: how many readable clips or files are not used."""
     named: dict[str, str] = field(default_factory=dict)
     """Label: where it is named first. Each of them needs a clip."""
+    others: set[str] = field(default_factory=set)
+    """Words that are there to be none of the labels, unless they are named as well."""
+    texts: dict[str, str] = field(default_factory=dict)
+    """Path: what is said in it, where somebody has written that down."""
     refused_labels: int = 0
     """How often a label was refused."""
     _paths: set[str] = field(default_factory=set)

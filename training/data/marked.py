@@ -11,7 +11,7 @@ from typing import Any
 from training.data.dataset import Clip, DataError, Dataset, Mark
 from training.data.names import check_known, kind_of, label_name, nearest, unusable
 from training.data.splits import hashed_split, speaker_of
-from training.labels import LABELS
+from training.labels import LabelSet
 
 
 @dataclass(slots=True)
@@ -25,8 +25,8 @@ class _Recording:
 class MarkedReader:
     """Collects recordings and marks; a bad mark is listed, and its label not scored on that recording."""
 
-    def __init__(self, dataset: Dataset, options: Mapping[str, Any]) -> None:
-        self.dataset, self._options = dataset, options
+    def __init__(self, dataset: Dataset, options: Mapping[str, Any], labels: LabelSet) -> None:
+        self.dataset, self._options, self._labels = dataset, options, labels
         self._recordings: dict[str, _Recording] = {}
         self._bad: dict[str, str] = {}
 
@@ -53,7 +53,7 @@ class MarkedReader:
         try:
             name = label_name(label)
             check_known(name, self._options["known"])
-            kind_of(name, self._options["kind"])
+            kind_of(name, self._options["kind"], self._labels)
             self.dataset.named.setdefault(name, f"{self.dataset.folder}: {where}")
             mark = (name, *_times(onset, offset))
         except ValueError as error:
@@ -77,7 +77,7 @@ class MarkedReader:
         options = self._options
         speaker = speaker_of(path, options["speaker"]) if options["speaker"] else ""
         given = recording.split or ("" if options["split"] == "auto" else options["split"])
-        kinds = [kind_of(label, options["kind"]) for label, _, _ in recording.marks]
+        kinds = [kind_of(label, options["kind"], self._labels) for label, _, _ in recording.marks]
         clip = Clip(
             path=path,
             # Without any mark it is something to hear labels in.
@@ -100,7 +100,7 @@ class MarkedReader:
             name = label_name(label)
         except ValueError:
             return
-        name = name if name in LABELS else nearest(name, LABELS)
+        name = name if name in self._labels else nearest(name, self._labels.names)
         if name and name not in recording.unsure:
             recording.unsure.append(name)
 

@@ -10,7 +10,7 @@ from streamer.audio import SAMPLE_RATE_HZ
 from training.data.activity import Spans, active_spans
 from training.data.dataset import Clip, Mark
 from training.data.sounds import I16
-from training.labels import KEYWORDS, LABELS, merge_gap_s
+from training.labels import LabelSet
 
 SLACK_S = 0.05
 """A mark may end so long after the file without anybody having erred."""
@@ -21,14 +21,14 @@ CONTEXT_S = 1.0
 LONGEST_EXCERPT_S = 10.0
 
 
-def fitted(clip: Clip, samples: I16) -> tuple[Clip, list[str]]:
+def fitted(clip: Clip, samples: I16, labels: LabelSet) -> tuple[Clip, list[str]]:
     """The clip with times within its sound, and what was wrong; raises ValueError if nothing is left."""
     if not clip.marks:
         return _fitted_label(clip, len(samples) / SAMPLE_RATE_HZ)
     length_s, kept, faults = len(samples) / SAMPLE_RATE_HZ, [], []
     for label, onset_s, offset_s in clip.marks:
         try:
-            kept.append(_within((label, onset_s, offset_s), samples, length_s))
+            kept.append(_within((label, onset_s, offset_s), samples, length_s, labels))
         except ValueError as error:
             faults.append(f"{label} at {onset_s:g} s: {error}")
             continue
@@ -47,12 +47,12 @@ def _fitted_label(clip: Clip, length_s: float) -> tuple[Clip, list[str]]:
     return cut, [f"its label ends at {clip.end_s:g} s, the file at {length_s:.3f} s: cut there"]
 
 
-def _within(mark: Mark, samples: I16, length_s: float) -> Mark:
+def _within(mark: Mark, samples: I16, length_s: float, labels: LabelSet) -> Mark:
     label, onset_s, offset_s = mark
     if onset_s >= length_s:
         raise ValueError(f"beyond the file's end at {length_s:.3f} s; left out")
     if onset_s == offset_s:
-        return (label, *_around(onset_s, samples, merge_gap_s(label)))
+        return (label, *_around(onset_s, samples, labels.merge_gap_s(label)))
     return label, onset_s, min(offset_s, length_s)
 
 
@@ -83,7 +83,7 @@ def union(marks: tuple[Mark, ...]) -> Spans:
     return joined
 
 
-def excerpts(clip: Clip, samples: int) -> Iterator[tuple[Clip, int, int]]:
+def excerpts(clip: Clip, samples: int, labels: LabelSet) -> Iterator[tuple[Clip, int, int]]:
     """(clip, first sample, end sample) for each mark: a clip of one label, with all else marked in it.
 
     In these clips the first mark is the one that they are for, and times count from the excerpt's beginning.
@@ -92,20 +92,21 @@ def excerpts(clip: Clip, samples: int) -> Iterator[tuple[Clip, int, int]]:
         for from_s, to_s in _pieces(mark[1], mark[2]):
             first = max(0, int((from_s - CONTEXT_S) * SAMPLE_RATE_HZ))
             end = min(samples, int((to_s + CONTEXT_S) * SAMPLE_RATE_HZ))
-            yield _excerpt(clip, mark, first / SAMPLE_RATE_HZ, (end - first) / SAMPLE_RATE_HZ), first, end
+            times_s = (first / SAMPLE_RATE_HZ, (end - first) / SAMPLE_RATE_HZ)
+            yield _excerpt(clip, mark, *times_s, labels), first, end
 
 
-def _excerpt(clip: Clip, own: Mark, begun_s: float, length_s: float) -> Clip:
+def _excerpt(clip: Clip, own: Mark, begun_s: float, length_s: float, labels: LabelSet) -> Clip:
     others = [mark for mark in clip.marks if mark != own]
-    seen, cut_words = visible(others, begun_s, length_s)
+    seen, cut_words = visible(others, begun_s, length_s, labels.keywords)
     (mark,), _ = visible([own], begun_s, length_s, words=())
-    kind = ("keyword" if own[0] in KEYWORDS else "event") if own[0] in LABELS else clip.kind
+    kind = ("keyword" if labels.is_keyword(own[0]) else "event") if own[0] in labels else clip.kind
     unsure = (*clip.unsure, *(label for label in cut_words if label not in clip.unsure))
     return msgspec.structs.replace(clip, kind=kind, label=own[0], marks=(mark, *seen), unsure=unsure)
 
 
 def visible(
-    marks: Iterable[Mark], begun_s: float, length_s: float, words: Collection[str] = KEYWORDS
+    marks: Iterable[Mark], begun_s: float, length_s: float, words: Collection[str]
 ) -> tuple[list[Mark], list[str]]:
     """Marks as a cut from the sound has them, and the words that were cut in two: neither said nor not."""
     kept, cut_words = [], []

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from streamer.names import NAME_PATTERN
 from training.data.dataset import DataError, Dataset
-from training.labels import KEYWORDS, LABELS
+from training.labels import LabelSet
 
 SOUND_SUFFIXES = frozenset(
     (
@@ -65,25 +65,25 @@ def check_known(label: str, known: Collection[str]) -> None:
         raise ValueError(f"label {label!r} is not known{hint}")
 
 
-def warn_of_slips(dataset: Dataset, more_known: Collection[str] = ()) -> None:
+def warn_of_slips(dataset: Dataset, labels: LabelSet, more_known: Collection[str] = ()) -> None:
     """Labels that nobody declared and that look like a slip of a known one, of four letters and more."""
-    known = {*LABELS, *more_known}
+    known = {*labels.names, *more_known}
     for label, where in dataset.named.items():
         if label not in known and len(label) > 3 and (near := nearest(label, known)):
             dataset.warnings.append((where, f"label {label!r} is used as it is; did you mean {near!r}?"))
 
 
-def kind_of(label: str, given: str) -> str:
-    """Keyword or event: as given, else as labels.py has it; raises ValueError."""
+def kind_of(label: str, given: str, labels: LabelSet) -> str:
+    """Keyword or event: as given, else as these labels have it; raises ValueError."""
     if given != "auto":
         return given
-    if label not in LABELS:
-        hint = did_you_mean(label, LABELS)
+    if label not in labels:
+        hint = did_you_mean(label, labels.names)
         raise ValueError(
-            f"label {label!r} is neither a keyword nor a sound that labels.py names{hint}"
+            f"label {label!r} is neither a keyword nor a sound that is known{hint}"
             " (say which it is with ?kind=keyword or ?kind=event)"
         )
-    return "keyword" if label in KEYWORDS else "event"
+    return "keyword" if labels.is_keyword(label) else "event"
 
 
 def sound_files(dataset: Dataset, folder: Path, deep: bool = True) -> Iterator[Path]:

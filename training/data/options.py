@@ -10,6 +10,7 @@ from urllib.parse import unquote_plus
 
 from training.data.dataset import DataError, Dataset
 from training.data.names import did_you_mean
+from training.labels import LabelSet
 
 Value = str | float | bool | tuple[str, ...]
 
@@ -46,7 +47,8 @@ class Reader:
     layout: str
     """Which files it looks for, for people."""
     options: tuple[Option, ...]
-    read: Callable[[Path, Mapping[str, Any]], Dataset]
+    read: Callable[[Path, Mapping[str, Any], LabelSet], Dataset]
+    """The labels say what is a keyword and what a sound, where the data does not."""
 
     def parse(self, text: str) -> dict[str, Value]:
         """Options from "a=1&b=x"; those not given have their defaults."""
@@ -99,7 +101,9 @@ def folds(option: str, values: Sequence[str], legal: Sequence[str]) -> set[str]:
 
 SPLIT_OPTION = Option("split", "auto", "put everything into this split", ("auto", "train", "dev", "test"))
 KNOWN_OPTION = Option("known", (), "the labels there are, comma-separated; any other is a fault")
-KIND_OPTION = Option("kind", "auto", "what its labels are; auto: see labels.py", ("auto", "keyword", "event"))
+KIND_OPTION = Option(
+    "kind", "auto", "what its labels are; auto: as the labels have it", ("auto", "keyword", "event")
+)
 NAME_OPTION = Option("name", "", "the collection's name (default: the folder's)")
 LICENCE_OPTION = Option("licence", "not stated", "for the model card")
 DEV_OPTION = Option("dev", 20.0, "percent of speakers or recordings for the dev split")

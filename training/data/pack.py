@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import csv
-import re
 from pathlib import Path
 
 from training.data.dataset import KINDS, Clip, DataError, Dataset
-from training.labels import KEYWORDS
 
 COLUMNS = (
     "path",
@@ -48,15 +46,15 @@ def read_pack(folder: Path) -> Dataset:
     if missing:
         raise PackError(f"{path}: no column {missing[0]!r}", f"the first line must name {', '.join(COLUMNS)}")
     pack = Dataset(folder)
-    texts = _texts(folder)
+    pack.texts = _texts(folder)
     for number, row in enumerate(lines, start=2):
-        _take(pack, number, row, texts)
+        _take(pack, number, row)
     return pack.finish()
 
 
-def _take(pack: Dataset, number: int, row: dict[str, str], texts: dict[str, str]) -> None:
+def _take(pack: Dataset, number: int, row: dict[str, str]) -> None:
     try:
-        clip = _clip(row, texts)
+        clip = _clip(row)
     except ValueError as error:
         pack.refuse(row.get("path") or f"line {number}", str(error))
         if row.get("label"):
@@ -69,7 +67,7 @@ def _take(pack: Dataset, number: int, row: dict[str, str], texts: dict[str, str]
         pack.add(clip, f"line {number}")
 
 
-def _clip(row: dict[str, str], texts: dict[str, str]) -> Clip:
+def _clip(row: dict[str, str]) -> Clip:
     short = next((name for name in COLUMNS if row[name] is None), None)
     if short or not row["path"]:
         raise ValueError(f"no {short or 'path'}: the line has too few columns")
@@ -91,17 +89,8 @@ def _clip(row: dict[str, str], texts: dict[str, str]) -> Clip:
         split=row["split"],
         collection=row["collection"],
         licence=row["licence"],
-        unsure=_unsure(row, texts),
+        unsure=STRAY_COMMANDS if row["collection"] == "coffee" else (),
     )
-
-
-def _unsure(row: dict[str, str], texts: dict[str, str]) -> tuple[str, ...]:
-    if row["collection"] == "coffee":
-        return STRAY_COMMANDS
-    if row["kind"] != "speech":
-        return ()
-    words = f" {' '.join(re.findall('[a-z]+', texts.get(row['path'], '').lower()))} "
-    return tuple(name for name in KEYWORDS if f" {name.replace('_', ' ')} " in words)
 
 
 def _why_not(clip: Clip) -> str:

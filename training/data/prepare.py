@@ -28,22 +28,28 @@ from training.data.blocks import (
 from training.data.dataset import Clip, DataError, Dataset, labels_of
 from training.data.marks import fitted, union
 from training.data.sounds import I16, decode
-from training.labels import merge_gap_s
+from training.data.spoken import with_spoken
+from training.label_files import default_labels, write_cached
+from training.labels import LabelSet
 
 FILES_A_BLOCK = 400
 FAULTS = "faults.txt"
 
 
-def prepare(data: Dataset | Sequence[Dataset], cache: Path, processes: int = 2) -> list[Fault]:
-    """Decode what the cache lacks; the faults of all files, with their reasons."""
-    datasets = [data] if isinstance(data, Dataset) else list(data)
+def prepare(
+    data: Dataset | Sequence[Dataset], cache: Path, processes: int = 2, labels: LabelSet | None = None
+) -> list[Fault]:
+    """Decode what the cache lacks for these labels (None: the default ones); the faults of all files."""
+    labels = labels or default_labels()
+    datasets = [with_spoken(dataset, labels) for dataset in ([data] if isinstance(data, Dataset) else data)]
     cache.mkdir(parents=True, exist_ok=True)
+    write_cached(cache, labels)
     pieces = list(_pieces(datasets))
-    jobs = {number: piece for number, piece in enumerate(pieces) if not is_done(cache, number, *piece)}
+    jobs = {n: piece for n, piece in enumerate(pieces) if not is_done(cache, n, *piece, labels)}
     _drop_surplus(cache, len(pieces))
     with ProcessPoolExecutor(processes) as pool, tqdm(total=len(pieces), unit="block", desc="prepare") as bar:
         bar.update(len(pieces) - len(jobs))
-        futures = [pool.submit(_do_block, cache, number, *piece) for number, piece in jobs.items()]
+        futures = [pool.submit(_do_block, cache, number, *piece, labels) for number, piece in jobs.items()]
         for future in as_completed(futures):
             future.result()
             bar.update()
@@ -72,18 +78,18 @@ def _drop_surplus(cache: Path, blocks: int) -> None:
         number += 1
 
 
-def _do_block(cache: Path, number: int, folder: Path, clips: Sequence[Clip]) -> None:
-    block, first = Block(key_of(clips), [], [], stamp_of(folder, clips), []), 0
+def _do_block(cache: Path, number: int, folder: Path, clips: Sequence[Clip], labels: LabelSet) -> None:
+    block, first = Block(key_of(clips, labels), [], [], stamp_of(folder, clips), []), 0
     with sound_path(cache, number).open("wb") as sound:
         for clip in clips:
             try:
                 samples = decode(folder / clip.path)
-                fitting, faults = fitted(clip, samples)
+                fitting, faults = fitted(clip, samples, labels)
             except (OSError, ValueError) as error:
                 block.faults.append((clip.path, str(error)))
                 continue
             block.faults += [(clip.path, fault) for fault in faults]
-            block.entries.append(Entry(fitting, first, len(samples), _spans(fitting, samples)))
+            block.entries.append(Entry(fitting, first, len(samples), _spans(fitting, samples, labels)))
             block.digests.append(duplicates.digest(samples))
             sound.write(samples.tobytes())
             first += len(samples)
@@ -91,15 +97,15 @@ def _do_block(cache: Path, number: int, folder: Path, clips: Sequence[Clip]) -> 
     write_index(cache, number, block)
 
 
-def _spans(clip: Clip, samples: I16) -> Spans:
+def _spans(clip: Clip, samples: I16, labels: LabelSet) -> Spans:
     """Where the label holds: as given, else found by energy."""
     if clip.marks:
         return union(clip.marks)
     if clip.start_s is not None and clip.end_s is not None:
         return [(clip.start_s, clip.end_s)]
     if clip.kind == "keyword":
-        return main_span(samples, merge_gap_s(clip.label))
-    return active_spans(samples, merge_gap_s(clip.label))
+        return main_span(samples, labels.merge_gap_s(clip.label))
+    return active_spans(samples, labels.merge_gap_s(clip.label))
 
 
 def _faults(blocks: Sequence[Block]) -> Iterator[Fault]:

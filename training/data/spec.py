@@ -11,9 +11,11 @@ from training.data.names import did_you_mean
 from training.data.options import Reader
 from training.data.pack import COLUMNS, MANIFEST, read_pack
 from training.data.readers import audacity, esc50, folders, gsc, strong
+from training.label_files import known_labels
+from training.labels import LabelSet
 
 
-def _read_pack(folder: Path, options: Mapping[str, Any]) -> Dataset:
+def _read_pack(folder: Path, options: Mapping[str, Any], labels: LabelSet) -> Dataset:
     return read_pack(folder)
 
 
@@ -30,8 +32,11 @@ READERS = {
 }
 
 
-def open_dataset(spec: str) -> Dataset:
-    """Read one data set; a folder alone is a pack if it has a manifest."""
+def open_dataset(spec: str, labels: LabelSet | None = None) -> Dataset:
+    """Read one data set; a folder alone is a pack if it has a manifest.
+
+    What is a keyword and what a sound is as these labels have it, and then as the default model does.
+    """
     name, colon, rest = spec.partition(":")
     if not colon or name not in READERS:
         if (Path(spec).expanduser() / MANIFEST).is_file():
@@ -45,12 +50,13 @@ def open_dataset(spec: str) -> Dataset:
         raise DataError(f"{spec!r}: no folder after {name}:", f"{name}:FOLDER")
     reader = READERS[name]
     options = reader.parse(text)
-    return reader.read(Path(folder).expanduser(), options)
+    known = labels.beside(known_labels()) if labels else known_labels()
+    return reader.read(Path(folder).expanduser(), options, known)
 
 
-def open_datasets(specs: Sequence[str]) -> list[Dataset]:
+def open_datasets(specs: Sequence[str], labels: LabelSet | None = None) -> list[Dataset]:
     """Read several; a speaker of the same collection in two splits is an error across them too."""
-    datasets = [open_dataset(spec) for spec in specs]
+    datasets = [open_dataset(spec, labels) for spec in specs]
     check_leak(datasets)
     return datasets
 

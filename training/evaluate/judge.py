@@ -201,6 +201,7 @@ def gathered(bundle: Bundle, heap: Heap, wish: Wish) -> dict[str, Any]:
         "bundle": {
             "name": manifest.name,
             "version": manifest.version,
+            "onnx_sha256": manifest.files["onnx"].sha256,
             "description": manifest.description,
             "labels": [{"name": r.name, "kind": r.kind, "threshold": r.threshold} for r in manifest.labels],
             "provenance": {

@@ -6,27 +6,36 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from streamer.decoding.rules import LabelRule
+from streamer.errors import StreamerError
 from streamer.inference.bundle import Bundle
 from training.data.corpus import Corpus
-from training.evaluate.metrics import false_alarms, keyword_figures, sound_figures
+from training.evaluate.metrics import TEN_COMMANDS, false_alarms, keyword_figures, sound_figures
 from training.evaluate.play import Played, play
 from training.evaluate.streams import gain_copy, standard_streams, telephone_copy
 from training.evaluate.thresholds import Plays, choose
-from training.labels import KEYWORDS, SOUNDS, WAKE_WORDS
+from training.label_files import default_labels
+from training.labels import of_rules
 
 FALSE_ALARMS_PER_HOUR = 0.05
 """Budget of one keyword; sixteen of them together stay under one an hour."""
+DASH = "-"
+
+Figures = Mapping[str, Any]
 
 
 def play_all(bundle: Bundle, cache: Path, variant: str, say: Callable[[str], None]) -> dict[str, Played]:
     """Every test stream as this variant hears it, by the stream's name."""
-    streams = standard_streams(Corpus(cache, "dev"))
+    corpus = Corpus(cache, "dev", of_rules(bundle.manifest.labels, default_labels()))
+    if not any(item.label for item in corpus.items):
+        raise StreamerError(
+            f"{cache}: its dev split holds no label of {bundle.manifest.name}",
+            "prepare recordings of its labels, some of them in the dev split",
+        )
+    streams = standard_streams(corpus)
     streams += [telephone_copy(stream) for stream in streams if stream.name.endswith("clean")]
-    keywords = next(stream for stream in streams if stream.name == "keywords-clean")
-    streams += [gain_copy(keywords, -30), gain_copy(keywords, 10)]
+    keywords = [stream for stream in streams if stream.name == "keywords-clean"]
+    streams += [gain_copy(stream, gain_db) for stream in keywords for gain_db in (-30, 10)]
     played = {}
     for stream in streams:
         say(f"{stream.name}: {stream.hours:.2f} h")
@@ -34,7 +43,7 @@ def play_all(bundle: Bundle, cache: Path, variant: str, say: Callable[[str], Non
     return played
 
 
-def tune(played: Mapping[str, Played]) -> dict[str, float]:
+def tune(played: Mapping[str, Played], rules: list[LabelRule]) -> dict[str, float]:
     """Thresholds for the budget, chosen on the dev streams, clean, in noise and by telephone."""
 
     def those(kind: str) -> list[Played]:
@@ -42,21 +51,12 @@ def tune(played: Mapping[str, Played]) -> dict[str, float]:
 
     words = [value for value in those("keywords") if "telephone" not in value.stream.name]
     sounds = [value for value in those("sounds") if "telephone" not in value.stream.name]
-    return choose(Plays(words, those("speech"), sounds), FALSE_ALARMS_PER_HOUR)
-
-
-def with_thresholds(rules: list[LabelRule], thresholds: Mapping[str, float]) -> list[LabelRule]:
-    """The bundle's rules at other thresholds."""
-    return [
-        msgspec.structs.replace(rule, threshold=thresholds.get(rule.name, rule.threshold), end_threshold=None)
-        for rule in rules
-    ]
+    return choose(Plays(rules, words, those("speech"), sounds), FALSE_ALARMS_PER_HOUR)
 
 
 def figures(played: Mapping[str, Played], rules: list[LabelRule]) -> dict[str, Any]:
     """All numbers of one variant."""
-    words = [name for name in KEYWORDS if name in {rule.name for rule in rules}]
-    sounds = [name for name in SOUNDS if name in {rule.name for rule in rules}]
+    words, sounds = ([rule.name for rule in rules if rule.kind == kind] for kind in ("keyword", "sound"))
     result: dict[str, Any] = {
         "keywords": {},
         "sounds": {},
@@ -66,76 +66,101 @@ def figures(played: Mapping[str, Played], rules: list[LabelRule]) -> dict[str, A
     for name, heard in played.items():
         detections = heard.detections(rules)
         if name.startswith("keywords"):
-            result["keywords"][name] = keyword_figures(heard, detections)
+            result["keywords"][name] = keyword_figures(heard, detections, words)
         if name.startswith("sounds"):
-            result["sounds"][name] = sound_figures(heard, detections)
-        if name.startswith(("speech", "sounds")):
+            result["sounds"][name] = sound_figures(heard, detections, sounds)
+        if words and name.startswith(("speech", "sounds")):
             result["keyword_false_alarms"][name] = false_alarms(heard, detections, words)
-        if name.startswith(("speech", "keywords")):
+        if sounds and name.startswith(("speech", "keywords")):
             result["sound_false_alarms"][name] = false_alarms(heard, detections, sounds)
     return result
 
 
-def as_text(result: Mapping[str, Any]) -> str:
-    """The figures for people, in Markdown tables."""
-    lines = [
-        "| stream | twelve | ten commands | wake words missed | hit after the word's end (median, p90) |",
-        "| --- | ---: | ---: | ---: | ---: |",
-    ]
-    for name, entry in result["keywords"].items():
-        wake = [entry["miss_rate"][word] for word in WAKE_WORDS if word in entry["miss_rate"]]
-        missed = sum(wake) / max(1, len(wake))
+def as_text(result: Figures) -> str:
+    """The figures for people, in Markdown tables; without those for which nothing was played."""
+    tables = (
+        _keyword_streams(result["keywords"]),
+        _alarms(result["keyword_false_alarms"]),
+        _sound_streams(result),
+        _keyword_table(result["keywords"]),
+        _sound_table(result["sounds"]),
+    )
+    return "\n\n".join("\n".join(lines) for lines in tables if lines) + "\n"
+
+
+def _keyword_streams(streams: Figures) -> list[str]:
+    if not any(entry["miss_rate"] for entry in streams.values()):
+        return []
+    twelve = any("accuracy_twelve" in entry for entry in streams.values())
+    head = ["twelve", "ten commands", "other keywords missed"] if twelve else ["keywords missed"]
+    lines = _head("stream", *head, "hit after the word's end (median, p90)")
+    for name, entry in streams.items():
+        shares = [f"{entry[key]:.1%}" for key in ("accuracy_twelve", "accuracy_ten_commands") if key in entry]
+        rates = [rate for word, rate in entry["miss_rate"].items() if not twelve or word not in TEN_COMMANDS]
         late = entry["latency_ms"]
-        lines.append(
-            f"| {name} | {entry['accuracy_twelve']:.1%} | {entry['accuracy_ten_commands']:.1%} "
-            f"| {missed:.1%} | {late['median']} ms, {late['p90']} ms |"
-        )
-    lines += [
-        "",
-        "Twelve: the ten commands, unknown words and silence, one decision a clip from one long stream; the "
-        "last two are right when nothing is told. Every clip counts once.",
-        "",
-        "| stream | hours | keyword false alarms | per hour | which |",
-        "| --- | ---: | ---: | ---: | --- |",
-    ]
-    for name, entry in result["keyword_false_alarms"].items():
-        which = ", ".join(f"{label} {count}" for label, count in entry["by_label"].items())
-        lines.append(
-            f"| {name} | {entry['hours']} | {entry['false_alarms']} | {entry['per_hour']} | {which} |"
-        )
-    lines += [
-        "",
-        "| stream | macro F1 | ESC-10 clips right | sounds told on speech, per hour |",
-        "| --- | ---: | ---: | ---: |",
-    ]
-    for name, entry in result["sounds"].items():
-        speech = result["sound_false_alarms"].get(name.replace("sounds", "speech"), {})
-        lines.append(
-            f"| {name} | {entry['macro_f1']} | {entry['esc10_clip_accuracy']:.1%} of {entry['esc10_clips']} "
-            f"| {speech.get('per_hour')} |"
-        )
-    lines += ["", *_label_table(result)]
-    return "\n".join(lines) + "\n"
-
-
-def _label_table(result: Mapping[str, Any]) -> list[str]:
-    clean, noisy = result["keywords"]["keywords-clean"], result["keywords"]["keywords-10dB"]
-    lines = [
-        "| keyword | clips | missed, clean | missed, 10 dB | median ms after its end |",
-        "| --- | ---: | ---: | ---: | ---: |",
-    ]
-    for word, missed in clean["miss_rate"].items():
-        clips, late = clean["right_by_label"][word]["of"], clean["latency_ms_by_label"].get(word)
-        lines.append(f"| {word} | {clips} | {missed:.1%} | {noisy['miss_rate'][word]:.1%} | {late} |")
-    lines += [
-        "",
-        "| sound | clips | F1, clean | precision | recall | F1, 10 dB |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    noisy_sounds = result["sounds"]["sounds-10dB"]["by_label"]
-    for label, entry in result["sounds"]["sounds-clean"]["by_label"].items():
-        lines.append(
-            f"| {label} | {entry['clips']} | {entry['f1']} | {entry['precision']} | {entry['recall']} "
-            f"| {noisy_sounds[label]['f1']} |"
-        )
+        times = f"{late['median']} ms, {late['p90']} ms" if late["count"] else DASH
+        lines.append(_row(name, *shares, f"{sum(rates) / len(rates):.1%}" if rates else DASH, times))
+    if twelve:
+        lines += [
+            "",
+            "Twelve: the ten commands, unknown words and silence, one decision a clip from one long stream; "
+            "the last two are right when nothing is told. Every clip counts once.",
+        ]
     return lines
+
+
+def _alarms(streams: Figures) -> list[str]:
+    if not streams:
+        return []
+    lines = _head("stream", "hours", "keyword false alarms", "per hour", "which", last_left=True)
+    for name, entry in streams.items():
+        which = ", ".join(f"{label} {count}" for label, count in entry["by_label"].items())
+        lines.append(_row(name, entry["hours"], entry["false_alarms"], entry["per_hour"], which))
+    return lines
+
+
+def _sound_streams(result: Figures) -> list[str]:
+    streams = {name: entry for name, entry in result["sounds"].items() if entry["by_label"]}
+    if not streams:
+        return []
+    lines = _head("stream", "macro F1", "ESC-10 clips right", "sounds told on speech, per hour")
+    for name, entry in streams.items():
+        speech = result["sound_false_alarms"].get(name.replace("sounds", "speech"), {})
+        clips = entry["esc10_clips"]
+        esc10 = f"{entry['esc10_clip_accuracy']:.1%} of {clips}" if clips else DASH
+        lines.append(_row(name, entry["macro_f1"], esc10, speech.get("per_hour", DASH)))
+    return lines
+
+
+def _keyword_table(streams: Figures) -> list[str]:
+    clean, noisy = (streams.get(f"keywords-{suffix}", {}) for suffix in ("clean", "10dB"))
+    if not clean.get("miss_rate"):
+        return []
+    lines = _head("keyword", "clips", "missed, clean", "missed, 10 dB", "median ms after its end")
+    for word, missed in clean["miss_rate"].items():
+        clips, late = clean["right_by_label"][word]["of"], clean["latency_ms_by_label"].get(word, DASH)
+        lines.append(_row(word, clips, f"{missed:.1%}", f"{noisy['miss_rate'][word]:.1%}", late))
+    return lines
+
+
+def _sound_table(streams: Figures) -> list[str]:
+    clean, noisy = (streams.get(f"sounds-{suffix}", {}) for suffix in ("clean", "10dB"))
+    if not clean.get("by_label"):
+        return []
+    lines = _head("sound", "clips", "F1, clean", "precision", "recall", "F1, 10 dB")
+    for label, entry in clean["by_label"].items():
+        shares = (entry[key] for key in ("f1", "precision", "recall"))
+        lines.append(_row(label, entry["clips"], *shares, noisy["by_label"][label]["f1"]))
+    return lines
+
+
+def _head(*names: str, last_left: bool = False) -> list[str]:
+    """The first column is set left, the others right."""
+    rulers = ["---", *["---:"] * (len(names) - 1)]
+    if last_left:
+        rulers[-1] = "---"
+    return [_row(*names), _row(*rulers)]
+
+
+def _row(*cells: object) -> str:
+    return f"| {' | '.join(map(str, cells))} |"

@@ -11,7 +11,6 @@ from streamer.audio import F32, SAMPLE_RATE_HZ
 from training.augment import effects
 from training.augment.synthetic import coloured_noise
 from training.data.corpus import Corpus, Item, is_unknown_word
-from training.labels import KEYWORDS, SOUNDS
 
 CLIP_DB = -26.0
 """Level that clips are brought to where noise is mixed in."""
@@ -83,10 +82,10 @@ def build(
 def _truth(item: Item | None, start_s: float, length_s: float) -> Truth:
     if item is None:
         return Truth("", "silence", start_s, start_s + length_s, ())
-    label = item.clip.label if item.clip.label in KEYWORDS or item.clip.label in SOUNDS else ""
     spans = tuple((start_s + a, start_s + b) for a, b in item.spans)
     end_s = start_s + length_s
-    return Truth(label, item.clip.collection, start_s, end_s, spans, item.clip.path, tuple(item.clip.unsure))
+    clip = item.clip
+    return Truth(item.label, clip.collection, start_s, end_s, spans, clip.path, tuple(clip.unsure))
 
 
 def _active_db(item: Item, samples: F32) -> float:
@@ -95,7 +94,7 @@ def _active_db(item: Item, samples: F32) -> float:
 
 
 def keyword_items(corpus: Corpus) -> list[Item]:
-    """The sixteen keywords and the unknown words of the same collections."""
+    """The keywords and the unknown words of the same collections."""
     return corpus.select(lambda i: i.clip.kind == "keyword" and i.clip.collection not in ("wuw2", "fsdd"))
 
 
@@ -120,15 +119,18 @@ def dev_noise(corpus: Corpus) -> F32:
 
 
 def standard_streams(corpus: Corpus) -> list[LongStream]:
-    """What a model is judged on; the same every time."""
+    """What a model is judged on, as far as there are clips for it; the same every time."""
     noise = dev_noise(corpus)
     streams = []
     for suffix, snr_db in (("clean", None), ("10dB", 10.0)):
         bed = None if snr_db is None else noise
-        keywords = keyword_items(corpus)
-        streams.append(build(f"keywords-{suffix}", keywords, bed, 11, snr_db, silences=80))
-        streams.append(build(f"speech-{suffix}", speech_items(corpus), bed, 12, snr_db))
-        streams.append(build(f"sounds-{suffix}", sound_items(corpus), bed, 13, snr_db))
+        for kind, items, seed, silences in (
+            ("keywords", keyword_items(corpus), 11, 80),
+            ("speech", speech_items(corpus), 12, 0),
+            ("sounds", sound_items(corpus), 13, 0),
+        ):
+            if items:
+                streams.append(build(f"{kind}-{suffix}", items, bed, seed, snr_db, silences))
     return streams
 
 

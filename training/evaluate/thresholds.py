@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from streamer.decoding.decoder import Detection
+from streamer.decoding.rules import LabelRule
 from training.evaluate.metrics import by_clip, events, false_events, sound_figures
 from training.evaluate.play import Played
-from training.labels import KEYWORDS, LABELS, rule
 
 GRID = (
     0.2,
@@ -47,15 +48,21 @@ CONFUSION_PRICE = 0.5
 class Plays:
     """The dev streams as one model heard them, by what they are good for."""
 
-    def __init__(self, words: Sequence[Played], speech: Sequence[Played], sounds: Sequence[Played]) -> None:
-        self.words, self.speech, self.sounds = words, speech, sounds
-        self.labels = words[0].labels
+    def __init__(
+        self,
+        rules: Sequence[LabelRule],
+        words: Sequence[Played],
+        speech: Sequence[Played],
+        sounds: Sequence[Played],
+    ) -> None:
+        self.rules, self.words, self.speech, self.sounds = list(rules), words, speech, sounds
 
     def heard_at(self, threshold: float) -> Heard:
         """All events at one threshold for every label."""
-        rules = [rule(label, threshold) for label in self.labels]
+        rules = with_thresholds(self.rules, {rule.name: threshold for rule in self.rules})
         return Heard(
-            *([(p, p.detections(rules)) for p in plays] for plays in (self.words, self.speech, self.sounds))
+            rules,
+            *([(p, p.detections(rules)) for p in plays] for plays in (self.words, self.speech, self.sounds)),
         )
 
 
@@ -66,18 +73,31 @@ Told = list[tuple[Played, list[Detection]]]
 class Heard:
     """What was told at one threshold."""
 
+    rules: list[LabelRule]
     words: Told
     speech: Told
     sounds: Told
 
+    def of_kind(self, kind: str) -> list[str]:
+        """The keywords, or the sounds."""
+        return [rule.name for rule in self.rules if rule.kind == kind]
+
+
+def with_thresholds(rules: Sequence[LabelRule], thresholds: Mapping[str, float]) -> list[LabelRule]:
+    """The bundle's rules at other thresholds."""
+    return [
+        msgspec.structs.replace(rule, threshold=thresholds.get(rule.name, rule.threshold), end_threshold=None)
+        for rule in rules
+    ]
+
 
 def choose(plays: Plays, budget_per_hour: float) -> dict[str, float]:
     """The cheapest threshold of the grid for each label; of equals the one nearest to 0.6."""
-    costs: dict[str, dict[float, float]] = {label: {} for label in plays.labels}
+    costs: dict[str, dict[float, float]] = {rule.name: {} for rule in plays.rules}
     for threshold in GRID:
         heard = plays.heard_at(threshold)
         for label, cost in {**_word_costs(heard, budget_per_hour), **_sound_costs(heard)}.items():
-            costs.get(label, {})[threshold] = cost
+            costs[label][threshold] = cost
     return {
         label: min(GRID, key=lambda threshold: (round(cost[threshold], 6), abs(threshold - 0.6)))
         for label, cost in costs.items()
@@ -94,28 +114,29 @@ def _word_costs(heard: Heard, budget_per_hour: float) -> dict[str, float]:
             total[truth.label] += 1
             missed[truth.label] += truth.label not in labels
             wrong.update(labels - {truth.label})
-    false, hours = _count([*heard.speech, *heard.sounds])
+    false, hours = _count([*heard.speech, *heard.sounds], heard.of_kind("keyword"))
     return {
         label: (missed[label] + CONFUSION_PRICE * wrong[label]) / max(1, total[label])
         + PRICE * max(0.0, false[label] - budget_per_hour * hours)
-        for label in KEYWORDS
+        for label in heard.of_kind("keyword")
     }
 
 
 def _sound_costs(heard: Heard) -> dict[str, float]:
     """What F1 lacks, and a price for events on words and speech beyond one an hour."""
-    false, hours = _count([*heard.words, *heard.speech])
-    figures = [sound_figures(played, detections)["by_label"] for played, detections in heard.sounds]
+    labels = heard.of_kind("sound")
+    false, hours = _count([*heard.words, *heard.speech], labels)
+    figures = [sound_figures(played, detections, labels)["by_label"] for played, detections in heard.sounds]
     return {
         label: 1
-        - float(np.mean([entry[label]["f1"] for entry in figures]))
+        - float(np.mean([entry[label]["f1"] for entry in figures] or [0.0]))
         + PRICE * max(0.0, false[label] - hours)
-        for label in figures[0]
+        for label in labels
     }
 
 
-def _count(told: Told) -> tuple[Counter[str], float]:
+def _count(told: Told, labels: Sequence[str]) -> tuple[Counter[str], float]:
     counted = Counter(
-        event.label for played, detections in told for event in false_events(played, detections, LABELS)
+        event.label for played, detections in told for event in false_events(played, detections, labels)
     )
     return counted, sum(played.stream.hours for played, _ in told)

@@ -11,9 +11,10 @@ from typing import Any
 
 from training.augment.synthetic import SYNTHETIC
 from training.data.prepare import read_index
-from training.export.export import Wanted
-from training.labels import KEYWORDS, SOUNDS
+from training.export.export import Wanted, shipped
+from training.labels import LabelSet
 from training.train import checkpoint
+from training.train.settings import TrainSettings
 
 CREDITS = {
     "gsc": ("Speech Commands (P. Warden, Google)", "https://arxiv.org/abs/1804.03209"),
@@ -77,13 +78,18 @@ CREDITS = {
 
 def bundle_texts(wanted: Wanted, cache: Path, run: Path, result: Mapping[str, Any], notes: str) -> None:
     """Fill in what the bundle says of its data and its quality."""
+    file = checkpoint.chosen(run)
+    settings, saved = checkpoint.load(file)
+    labels = shipped(settings.labels, wanted)
+    wanted.description = wanted.description or _description(labels)
     used = _collections(cache)
     wanted.data = [f"{name}: {count} clips" for name, (count, _) in used.items()]
     wanted.licences = sorted({licence for _, licences in used.values() for licence in licences})
     if result:
         wanted.metrics = _headline(result)
         wanted.texts["report"] = ("report.json", (json.dumps(result, indent=1) + "\n").encode())
-    wanted.texts["card"] = ("README.md", _card(wanted, run, used, result, notes).encode())
+    card = _card(wanted, labels, (settings, saved, file), used, result, notes)
+    wanted.texts["card"] = ("README.md", card.encode())
     credits = credit_lines(cache)
     if credits:
         wanted.texts["credits"] = ("CREDITS.md", credits.encode())
@@ -102,39 +108,62 @@ def _collections(cache: Path) -> dict[str, tuple[int, list[str]]]:
 
 
 def _headline(result: Mapping[str, Any]) -> dict[str, Any]:
-    clean, noisy = (result["keywords"][f"keywords-{suffix}"] for suffix in ("clean", "10dB"))
-    alarms = result["keyword_false_alarms"]["speech-clean"]
-    sounds = result["sounds"]["sounds-clean"]
-    return {
-        "split": "dev; thresholds were chosen on it",
-        "accuracy_ten_commands_unknown_silence": {
+    """What was played of it; a set without the ten commands, without words or without sounds has less."""
+    clean, noisy = (result["keywords"].get(f"keywords-{suffix}", {}) for suffix in ("clean", "10dB"))
+    alarms = result["keyword_false_alarms"].get("speech-clean")
+    sounds = result["sounds"].get("sounds-clean", {})
+    told: dict[str, Any] = {"split": "dev; thresholds were chosen on it"}
+    if "accuracy_twelve" in clean:
+        told["accuracy_ten_commands_unknown_silence"] = {
             "clean": clean["accuracy_twelve"],
             "10 dB": noisy["accuracy_twelve"],
-        },
-        "keyword_false_alarms_per_hour": {"per_hour": alarms["per_hour"], "hours": alarms["hours"]},
-        "sounds_macro_f1": sounds["macro_f1"],
-        "esc10_clip_accuracy": sounds["esc10_clip_accuracy"],
-        "hit_after_word_end_ms_median": clean["latency_ms"]["median"],
-    }
+        }
+    elif clean.get("miss_rate"):
+        told["keywords_missed"] = {
+            name: round(sum(entry["miss_rate"].values()) / len(entry["miss_rate"]), 4)
+            for name, entry in (("clean", clean), ("10 dB", noisy))
+        }
+    if alarms:
+        told["keyword_false_alarms_per_hour"] = {"per_hour": alarms["per_hour"], "hours": alarms["hours"]}
+    if sounds.get("by_label"):
+        told["sounds_macro_f1"] = sounds["macro_f1"]
+    if sounds.get("esc10_clips"):
+        told["esc10_clip_accuracy"] = sounds["esc10_clip_accuracy"]
+    if clean.get("latency_ms", {}).get("count"):
+        told["hit_after_word_end_ms_median"] = clean["latency_ms"]["median"]
+    return told
 
 
-def _card(wanted: Wanted, run: Path, used: Mapping[str, Any], result: Mapping[str, Any], notes: str) -> str:
-    settings, saved = checkpoint.load(run)
-    labels = [label for label in settings.labels if label not in wanted.dropped]
+def _description(labels: LabelSet) -> str:
+    counts = [(len(labels.keywords), "keyword"), (len(labels.sounds), "sound")]
+    told = [f"{count} {kind}{'s' * (count > 1)}" for count, kind in counts if count]
+    return f"{' and '.join(told)} in one network."
+
+
+def _card(
+    wanted: Wanted,
+    labels: LabelSet,
+    trained: tuple[TrainSettings, Mapping[str, Any], Path],
+    used: Mapping[str, Any],
+    result: Mapping[str, Any],
+    notes: str,
+) -> str:
+    settings, saved, file = trained
     hours = saved.get("hours_before", 0.0) + settings.hours_of(saved["round"])
-    made = ", ".join(label for label in SYNTHETIC if label in labels)
+    made = ", ".join(label for label in SYNTHETIC if labels.is_sound(label))
     lines = [
         f"# Model card: {wanted.name} {wanted.version}",
         "",
         wanted.description,
         "",
-        f"* keywords: {', '.join(label for label in labels if label in KEYWORDS)}",
-        f"* sounds: {', '.join(label for label in labels if label in SOUNDS)}",
+        *([f"* keywords: {', '.join(labels.keywords)}"] if labels.keywords else []),
+        *([f"* sounds: {', '.join(labels.sounds)}"] if labels.sounds else []),
         f"* network: {settings.layers} x {settings.hidden} LSTM on {settings.features.size} "
         f"{settings.features.kind} coefficients, one row of scores every {10 * settings.stride} ms",
-        f"* trained on {hours:.0f} hours of scenes put together from the clips below "
+        f"* trained on {hours:.3g} hours of scenes put together from the clips below "
         f"({saved['seconds'] / 60:.0f} minutes), state carried throughout",
-        f"* {made}: a part of what was trained on is sound made by code",
+        f"* weights: {checkpoint.about(file, saved)}",
+        *([f"* {made}: a part of what was trained on is sound made by code"] if made else []),
         "",
         notes.strip(),
         "",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
+import hashlib
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,9 +25,11 @@ from streamer.inference.spec import Network
 from training.export.bundle_writer import write_bundle
 from training.export.onnx_graph import network_graph, network_state
 from training.export.quantise import quantise_weights
-from training.labels import rule
+from training.labels import LabelSet
 from training.network.specs import streaming
+from training.report.page import check_judged
 from training.train import checkpoint
+from training.train.origin import saved_origin
 from training.train.settings import TrainSettings
 
 ALLOWED = {"onnx": 1e-4, "torch": 1e-5, "onnx-int8": 0.1}
@@ -45,7 +48,7 @@ class Wanted:
 
     name: str
     version: str
-    description: str
+    description: str = ""
     thresholds: dict[str, float] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
     """Labels that were trained but do not work well enough to ship."""
@@ -53,27 +56,32 @@ class Wanted:
     licences: list[str] = field(default_factory=list)
     metrics: dict[str, Any] = field(default_factory=dict)
     texts: dict[str, tuple[str, bytes]] = field(default_factory=dict)
-    """Further files by role: card, report."""
+    """Further files by role: card, credits, report, page."""
 
 
 def export(run: Path, folder: Path, wanted: Wanted) -> dict[str, float]:
     """Write the bundle; the largest difference of each variant's scores from the training network's."""
-    settings, saved = checkpoint.load(run)
-    labels = [name for name in settings.labels if name not in wanted.dropped]
+    file = checkpoint.chosen(run)
+    settings, saved = checkpoint.load(file)
+    origin = saved_origin(settings, saved)
+    labels = shipped(settings.labels, wanted).names
     spec, weights = _without(settings, saved["average"], labels)
     network = build_network(spec)
     network.load_state_dict(weights)
     graph = network_graph(spec, {name: value.numpy() for name, value in weights.items()})
+    onnx = graph.SerializeToString()
+    if "page" in wanted.texts:
+        check_judged(wanted.texts["page"][1], hashlib.sha256(onnx).hexdigest())
     contents: dict[str, Any] = {
         "name": wanted.name,
         "version": wanted.version,
         "description": wanted.description,
-        "labels": [rule(name, wanted.thresholds.get(name, 0.5)) for name in labels],
+        "labels": [settings.labels.rule(name, wanted.thresholds.get(name, 0.5)) for name in labels],
         "features": settings.features,
         "network": spec,
         "state": network_state(spec),
         "files": {
-            "onnx": ("model.onnx", graph.SerializeToString()),
+            "onnx": ("model.onnx", onnx),
             "onnx-int8": ("model.int8.onnx", quantise_weights(graph).SerializeToString()),
             "torch": ("model.safetensors", safetensors_bytes(weights)),
             **wanted.texts,
@@ -81,9 +89,12 @@ def export(run: Path, folder: Path, wanted: Wanted) -> dict[str, float]:
         "provenance": Provenance(
             data=wanted.data,
             licences=wanted.licences,
-            git_revision=_git_revision(),
-            trained_utc=datetime.fromtimestamp(_written(run), UTC).isoformat(timespec="seconds"),
-            command=settings.command,
+            git_revision=", ".join(origin.revisions),
+            trained_utc=datetime.fromtimestamp(file.stat().st_mtime, UTC).isoformat(timespec="seconds"),
+            command=origin.commands[-1],
+            earlier_commands=origin.commands[:-1],
+            settings=origin.settings,
+            checkpoint=checkpoint.about(file, saved),
         ),
     }
     with tempfile.TemporaryDirectory() as trial:
@@ -93,11 +104,23 @@ def export(run: Path, folder: Path, wanted: Wanted) -> dict[str, float]:
     return differences
 
 
+def shipped(labels: LabelSet, wanted: Wanted) -> LabelSet:
+    """What the bundle tells."""
+    unknown = next((name for name in wanted.dropped if name not in labels), None)
+    kept = [name for name in labels.shipped if name not in wanted.dropped]
+    if unknown or not kept:
+        raise StreamerError(
+            f"--drop {unknown}: no label of this run" if unknown else "--drop: no label is left",
+            f"its labels are {', '.join(labels.shipped)}",
+        )
+    return labels.only(kept)
+
+
 def _without(
-    settings: TrainSettings, weights: dict[str, Tensor], labels: list[str]
+    settings: TrainSettings, weights: dict[str, Tensor], labels: Sequence[str]
 ) -> tuple[Network, dict[str, Tensor]]:
     """The network without the head's rows for labels that are not shipped."""
-    kept = torch.tensor([settings.labels.index(name) for name in labels])
+    kept = torch.tensor([settings.labels.column(name) for name in labels])
     lean = {name: value[kept] if name.startswith("head.") else value for name, value in weights.items()}
     return msgspec.structs.replace(streaming(settings.network), outputs=len(labels)), {
         name: value.contiguous() for name, value in lean.items()
@@ -141,18 +164,3 @@ def _scores(bundle: Bundle, variant: str, rows: F32, lengths: list[int]) -> F32:
         parts.append(scores)
         at += length * classifier.stride
     return np.concatenate(parts, axis=1)
-
-
-def _git_revision() -> str:
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        answer = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return answer.stdout.strip()
-
-
-def _written(run: Path) -> float:
-    return (run / checkpoint.LATEST if run.is_dir() else run).stat().st_mtime

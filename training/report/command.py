@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from streamer.errors import StreamerError
+from training.labels import LabelSet
 
 NAME = "report"
 HELP = "judge a bundle in rising noise, in every variant, and write one HTML page of curves and tables"
@@ -68,6 +69,8 @@ def run(options: argparse.Namespace) -> None:
     from streamer.inference.bundle import load_bundle
     from training.data.corpus import Corpus
     from training.evaluate.judge import Wish, judge
+    from training.label_files import default_labels
+    from training.labels import of_rules
     from training.report.page import page
 
     bundle = load_bundle(options.bundle)
@@ -75,7 +78,8 @@ def run(options: argparse.Namespace) -> None:
     wish = Wish(
         tuple(options.variants), tuple(options.snr), options.false_alarms_per_hour, not options.no_clips
     )
-    corpus = Corpus(prepared(options.data, options.cache), options.split)
+    labels = of_rules(bundle.manifest.labels, default_labels())
+    corpus = Corpus(prepared(options.data, options.cache, labels), options.split, labels)
     result = judge(bundle, corpus, wish, lambda line: print(line, file=sys.stderr, flush=True))
     options.out.write_text(page(result), encoding="utf-8")
     if options.json:
@@ -92,7 +96,7 @@ def check_writable(paths: Sequence[Path]) -> None:
             raise StreamerError(f"{path}: cannot be written", "name a file in a folder that is there")
 
 
-def prepared(data: str | None, cache: Path) -> Path:
+def prepared(data: str | None, cache: Path, labels: LabelSet) -> Path:
     """A cache that holds the data; what is not prepared yet is prepared beside the training's own cache."""
     from training.data.prepare import prepare
     from training.data.spec import open_datasets
@@ -100,6 +104,6 @@ def prepared(data: str | None, cache: Path) -> Path:
     if data is None or any(Path(data).glob("block-*.json")):
         return Path(data or cache)
     own = cache / "report"
-    for path, reason in prepare(open_datasets([data]), own):
+    for path, reason in prepare(open_datasets([data], labels), own, labels=labels):
         print(f"unusable: {path}: {reason}", file=sys.stderr)
     return own

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from streamer.errors import StreamerError
 from training.report import pictures, spectrogram, tables, texts
 from training.report.style import SERIES, STYLE
 
 Table = Mapping[str, Any]
+
+JUDGED = "streamer-model"
+"""The page's mark of what it judged: the hash of the float32 graph."""
+MOST_BYTES = 500_000
 
 
 def page(result: Table) -> str:
@@ -34,11 +40,27 @@ def page(result: Table) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta name="{JUDGED}" content="{escape(result["bundle"].get("onnx_sha256", ""))}">'
         f"<title>Evaluation of {escape(name)}</title><style>{STYLE}{SERIES}</style></head><body>"
         f"<header><h1>Evaluation of {escape(name)}</h1>"
         f'<p class="soft">{escape(result["bundle"]["description"])}</p></header>'
         f"<main>{_summary(result)}<nav>{links}</nav>{_budget(result)}{body}</main></body></html>\n"
     )
+
+
+def check_judged(content: bytes, onnx_sha256: str) -> None:
+    """A page that goes with a bundle must tell of its weights, and be no burden."""
+    if len(content) > MOST_BYTES:
+        raise StreamerError(
+            f"the page has {len(content) // 1000} kB; a bundle takes {MOST_BYTES // 1000} kB",
+            "write it with fewer conditions: training report --snr clean 10",
+        )
+    found = re.search(rb'<meta name="%b" content="(\w*)">' % JUDGED.encode(), content[:1000])
+    if not found or found[1].decode() != onnx_sha256:
+        raise StreamerError(
+            "the page tells of other weights" if found else "the page is none of `training report`",
+            "write it anew: training report BUNDLE --out PAGE.html",
+        )
 
 
 def streamed(result: Table, variant: str | None = None) -> list[Table]:
@@ -168,7 +190,10 @@ def _origin(result: Table) -> str:
         ["trained", escape(str(origin["trained_utc"]))],
         ["revision", escape(str(origin["git_revision"]))],
     ]
-    rows.append(["command", f"<code>{escape(str(origin['command']))}</code>"])
+    commands = [*origin.get("earlier_commands", []), origin["command"]]
+    rows.append(["commands", "<br>".join(f"<code>{escape(str(line))}</code>" for line in commands)])
+    rows.append(["weights", escape(str(origin.get("checkpoint", "")))])
+    rows.append(["settings", escape(str(origin.get("settings", ""))[1:-1])])
     rows += [[name, "<br>".join(escape(str(line)) for line in origin[name])] for name in ("data", "licences")]
     rows.append(["judged by", _judged_by(result)])
     return tables.table("The model", ["", ""], rows, left=2)

@@ -27,18 +27,24 @@ COLOURS = np.array(
     np.float64,
 )
 FLOOR_DB = -70.0
+STEP_DB = 2.0
+"""What no eye tells apart is not kept: a page has many of these pictures."""
 
 
 def png(levels_db: NDArray[np.int8]) -> bytes:
     """(bands, columns), lowest band first, as a coloured picture with the lowest band at the bottom."""
-    share = np.clip(1 - levels_db[::-1].astype(np.float64) / FLOOR_DB, 0, 1) * (len(COLOURS) - 1)
+    share = np.linspace(0, len(COLOURS) - 1, round(-FLOOR_DB / STEP_DB) + 1)
     steps = np.arange(len(COLOURS))
-    pixels = np.stack([np.interp(share, steps, COLOURS[:, c]) for c in range(3)], axis=2).astype(np.uint8)
-    lines = np.pad(
-        pixels.reshape(len(pixels), -1), ((0, 0), (1, 0))
-    )  # each line begins with its filter: none
-    head = struct.pack(">IIBBBBB", levels_db.shape[1], levels_db.shape[0], 8, 2, 0, 0, 0)
-    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(lines.tobytes(), 9)), (b"IEND", b""))
+    palette = np.stack([np.interp(share, steps, COLOURS[:, c]) for c in range(3)], axis=1).astype(np.uint8)
+    levels = np.clip((levels_db[::-1].astype(np.float64) - FLOOR_DB) / STEP_DB, 0, len(palette) - 1)
+    lines = np.pad(np.round(levels).astype(np.uint8), ((0, 0), (1, 0)))  # each line begins with its filter: none
+    head = struct.pack(">IIBBBBB", levels_db.shape[1], levels_db.shape[0], 8, 3, 0, 0, 0)
+    chunks = (
+        (b"IHDR", head),
+        (b"PLTE", palette.tobytes()),
+        (b"IDAT", zlib.compress(lines.tobytes(), 9)),
+        (b"IEND", b""),
+    )
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in chunks)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from streamer.errors import StreamerError
+from streamer.errors import MissingExtra
 from training.train.log import Entry
 
 FIGURES = ("loss", "held_out_loss", "held_out_precision", "learning_rate", "sound_hours")
@@ -39,7 +39,5 @@ def _writer(folder: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise StreamerError(
-            "--tensorboard: the package tensorboard is not installed", "pip install tensorboard"
-        ) from error
+        raise MissingExtra("tensorboard", "board") from error
     return SummaryWriter(str(folder))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from streamer.errors import StreamerError
+from training.label_files import cached_labels
 from training.train.settings import OPTIONS, PRESETS, TrainSettings, preset
 
 if TYPE_CHECKING:
-    from training.train.feed import Rendered
+    from training.train.board import Board
+    from training.train.feed import Feed, Rendered
+    from training.train.log import Entry
+    from training.train.loop import Run
     from training.train.place import Place
 
 NAME = "train"
@@ -21,7 +26,8 @@ HELP = "train on endless streams put together from the prepared clips"
 EXAMPLE = "train --run .cache/training/run --rounds 700"
 
 GROUPS = {
-    "the loop": ("rounds", "streams", "scene_s", "easy_rounds", "learning_rate", "clip_norm", "seed"),
+    "the loop": ("rounds", "streams", "learning_rate", "clip_norm", "seed"),
+    "the scenes": ("scene_s", "easy_rounds", "kept_hours", "rooms"),
     "the network": ("family", "hidden", "layers", "dropout"),
     "class balance": ("positive_weight", "keyword_weight"),
     "when to stop": ("patience", "judge_every", "held_out_scenes"),
@@ -38,8 +44,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path(".cache/training/run"),
         help="log, curves and checkpoints go into this folder (default: %(default)s)",
     )
-    add("--resume", action="store_true", help="go on from the run's checkpoint, as if it had never stopped")
-    add("--begin-from", type=Path, metavar="RUN", help="begin with the averaged weights of another run")
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument(
+        "--resume", action="store_true", help="go on from the run's checkpoint, as if it had never stopped"
+    )
+    again.add_argument(
+        "--overwrite", action="store_true", help="begin anew where another run is: its files are removed"
+    )
+    add(
+        "--begin-from",
+        type=Path,
+        metavar="RUN",
+        help="begin with another run's averaged weights, the best ones if it kept them",
+    )
     add(
         "--preset",
         choices=list(PRESETS),
@@ -60,7 +77,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--workers", type=int, default=1, help="processes that render scenes (default: 1)")
     where.add_argument("--threads", type=int, default=1, help="threads that learn (default: 1)")
     where.add_argument(
-        "--tensorboard", type=Path, metavar="DIR", help="write the log for TensorBoard there, too"
+        "--tensorboard",
+        type=Path,
+        metavar="DIR",
+        help="write the log for TensorBoard there, too: needs `pip install 'streamer[board]'`",
     )
 
 
@@ -83,26 +103,62 @@ def run(options: argparse.Namespace) -> None:
     from training.train.loop import Run
     from training.train.place import find_place
 
+    if not (options.resume or options.overwrite):
+        _check_free(options.folder)
     torch.set_num_threads(options.threads)
     settings = settings_of(options)
     options.folder.mkdir(parents=True, exist_ok=True)
     with find_place(options.device) as place:
-        leads = place.leads
         this = Run(settings, options.folder, place)
         if options.resume:
             this.resume()
         elif options.begin_from:
             this.begin_from(options.begin_from)
         with (
-            Board(options.tensorboard if leads else None) as board,
+            Board(options.tensorboard if place.leads else None) as board,
             Feed(options.cache, settings, options.workers, place.streams(settings.streams)) as feed,
         ):
-            this.train(
-                feed.rounds,
-                held_out=_held_out(options.cache, settings, place),
-                report=_say if leads else _say_nothing,
-                watch=board.write,
-            )
+            held_out = _held_out(options.cache, settings, place)
+            if place.leads:
+                _train(this, options, feed, held_out, board)
+            else:
+                this.train(feed.rounds, report=_say_nothing)
+
+
+def _check_free(folder: Path) -> None:
+    """Hours of training are not lost by a forgotten option."""
+    from training.train.checkpoint import rounds_done
+
+    done = rounds_done(folder)
+    if done is not None:
+        raise StreamerError(
+            f"{folder}: holds a run already, of {done} rounds",
+            "go on with it: --resume; begin anew in its place: --overwrite; or name another folder: --run",
+        )
+
+
+def _train(
+    this: Run, options: argparse.Namespace, feed: Feed, held_out: list[Rendered], board: Board
+) -> None:
+    """As the process that leads, which shows what is going on."""
+    from training.train import checkpoint
+    from training.train.progress import Progress
+
+    if options.overwrite:
+        checkpoint.clear(options.folder)
+
+    def watch(entry: Entry) -> None:
+        board.write(entry)
+        progress.show(entry)
+
+    with Progress(this.settings.rounds, this.round) as progress:
+        try:
+            this.train(feed.rounds, held_out=held_out, report=progress.say, watch=watch)
+        except KeyboardInterrupt:
+            if (options.folder / checkpoint.LATEST).exists():
+                again = ["--resume", "--run", str(options.folder), "--cache", str(options.cache)]
+                progress.say(f"go on with: python -m training train {shlex.join(again)}")
+            raise
 
 
 def settings_of(options: argparse.Namespace) -> TrainSettings:
@@ -111,7 +167,7 @@ def settings_of(options: argparse.Namespace) -> TrainSettings:
     if options.precision:
         given["half_precision"] = options.precision == "bf16"
     if not options.resume:
-        return msgspec.structs.replace(preset(options.preset), **given)
+        return msgspec.structs.replace(preset(options.preset), labels=cached_labels(options.cache), **given)
     from training.train import checkpoint
 
     saved = checkpoint.load(options.folder)[0]
@@ -137,10 +193,6 @@ def _held_out(cache: Path, settings: TrainSettings, place: Place) -> list[Render
         )
         return []
     return held_out_scenes(cache, settings, settings.held_out_scenes)
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
 
 
 def _say_nothing(line: str) -> None:

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from streamer.audio import F32
-from streamer.features.extractor import Extractor
-from training.augment.pieces import Shelf
-from training.augment.scene import SceneMaker
+from training.augment.rows import RowChanger
 from training.augment.targets import Codes, at_stride
-from training.data.corpus import Corpus
+from training.train.scenes import Scenes
 from training.train.settings import TrainSettings
+
+DRAW = 1
+"""Beside seed, round and stream: what is drawn here has nothing to do with what a scene draws."""
 
 Rendered = tuple[F32, Codes]
 """Feature rows (T, F) and codes (T // stride, L)."""
@@ -28,21 +29,35 @@ _worker: dict[str, Any] = {}
 
 
 class SceneRenderer:
-    """Scenes as the network takes them."""
+    """A round's scenes as the network takes them."""
 
     def __init__(self, cache: Path, settings: TrainSettings, split: str = "train") -> None:
         self._settings = settings
-        self._maker = SceneMaker(Shelf(Corpus(cache, split)), settings.scene_s)
-        self._extractor = Extractor(settings.features)
+        self._scenes = Scenes(cache, settings, split)
+        self._changer = RowChanger(settings.features) if settings.vary else None
 
     def render(self, round_number: int, stream: int) -> Rendered:
         """One stream's part of a round."""
-        hardness = self._settings.hardness(round_number)
-        scene = self._maker.make(self._settings.seed, round_number, stream, hardness=hardness)
-        self._extractor.reset()
-        rows = self._extractor.process(scene.samples)
-        kept = len(rows) // self._settings.stride * self._settings.stride
-        return rows[:kept], at_stride(scene.codes, self._settings.stride)[: kept // self._settings.stride]
+        settings = self._settings
+        rng = np.random.default_rng((settings.seed, round_number, stream, DRAW))
+        rows, codes = self._draw(round_number, stream, rng)
+        if self._changer:
+            rows, codes = self._changer.change(rows, codes, rng)
+        # All streams of a round are equally long, whatever was done to their time.
+        wanted = settings.rows_of_a_round * settings.stride
+        if len(rows) < wanted:
+            repeated = np.arange(wanted) % len(rows)
+            rows, codes = rows[repeated], codes[repeated]
+        return rows[:wanted], at_stride(codes[:wanted], settings.stride)
+
+    def _draw(self, round_number: int, stream: int, rng: np.random.Generator) -> Rendered:
+        settings = self._settings
+        hardness = settings.hardness(round_number)
+        if not settings.kept_scenes:
+            return self._scenes.fresh(round_number, stream, hardness=hardness)
+        if rng.random() < hardness:
+            return self._scenes.kept(int(rng.integers(settings.kept_scenes)), 1.0)
+        return self._scenes.kept(int(rng.integers(settings.kept_easy_scenes)), 0.0)
 
 
 def _start(cache: Path, settings: TrainSettings, stopping: Any) -> None:

@@ -15,24 +15,32 @@ if TYPE_CHECKING:
 
 
 def held_out_scenes(cache: Path, settings: TrainSettings, count: int) -> list[Rendered]:
-    """Scenes from the dev split, as hard as training's last ones; the same for every network."""
+    """Scenes from the dev split, as hard as training's last ones; the same for every network.
+
+    Labels that do not ship are not judged.
+    """
+    import msgspec
     import numpy as np
 
+    from training.augment.targets import UNSURE
     from training.train.feed import SceneRenderer
 
-    renderer = SceneRenderer(cache, settings, "dev")
+    as_heard = msgspec.structs.replace(settings, vary=False, kept_hours=0.0)
+    renderer = SceneRenderer(cache, as_heard, "dev")
     scenes = [renderer.render(settings.rounds, number) for number in range(count)]
     if not scenes:
         raise StreamerError("no held-out scenes", "--scenes must be at least 1")
-    return [(np.stack([rows for rows, _ in scenes]), np.stack([codes for _, codes in scenes]))]
+    rows, codes = (np.stack(parts) for parts in zip(*scenes, strict=True))
+    codes[..., [not settings.labels.ships(label) for label in settings.labels.names]] = UNSURE
+    return [(rows, codes)]
 
 
 def has_labels(cache: Path, split: str = "dev") -> bool:
     """Whether this split holds anything with a label: without it, held-out scenes would tell nothing."""
     from training.data.corpus import Corpus
-    from training.labels import LABELS
 
-    return any(mark[0] in LABELS for item in Corpus(cache, split).items for mark in item.marks)
+    corpus = Corpus(cache, split)
+    return any(corpus.labels.ships(mark[0]) for item in corpus.items for mark in item.marks)
 
 
 @dataclass(slots=True)
@@ -44,6 +52,9 @@ class Patience:
     best_loss: float = math.inf
     best_round: int = 0
     without_gain: int = 0
+    last_loss: float = math.inf
+    last_round: int = 0
+    """0: not judged yet."""
 
     @property
     def is_over(self) -> bool:
@@ -52,6 +63,7 @@ class Patience:
 
     def take(self, loss: float, round_number: int) -> bool:
         """One more judgement; whether it is the best so far."""
+        self.last_loss, self.last_round = loss, round_number
         if loss < self.best_loss:
             self.best_loss, self.best_round, self.without_gain = loss, round_number, 0
             return True

@@ -28,7 +28,7 @@ def add(folder: Path, entry: Entry) -> None:
 
 
 def forget_after(folder: Path, round_number: int) -> None:
-    """Rounds beyond the checkpoint are played again, and an earlier run in this folder is over."""
+    """Rounds beyond the checkpoint are played again."""
     entries = read(folder)
     kept = [entry for entry in entries if entry["round"] <= round_number]
     if len(kept) < len(entries):
@@ -37,11 +37,15 @@ def forget_after(folder: Path, round_number: int) -> None:
         os.replace(fresh, folder / LOG)
 
 
+def hours_a_minute(entry: Entry) -> float:
+    """Hours of sound learnt from in a minute, since the beginning."""
+    return float(entry["sound_hours"] / max(entry["minutes"], 0.01))
+
+
 def as_line(entry: Entry, rounds: int) -> str:
     """A round for the person who watches."""
-    minutes, hours = max(entry["minutes"], 0.01), entry["sound_hours"]
-    line = f"round {entry['round']}/{rounds}  loss {entry['loss']:.4f}  {hours:.1f} h of sound"
-    line += f"  {minutes:.1f} min  {hours / minutes:.1f} h/min"
+    line = f"round {entry['round']}/{rounds}  loss {entry['loss']:.4f}  {entry['sound_hours']:.1f} h of sound"
+    line += f"  {entry['minutes']:.1f} min  {hours_a_minute(entry):.1f} h/min"
     if "held_out_loss" in entry:
         line += f"  held out: loss {entry['held_out_loss']:.4f}"
     if "held_out_precision" in entry:

@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
@@ -26,6 +26,7 @@ from training.train.held_out import Patience
 from training.train.interruption import Interruption
 from training.train.log import LOG, Entry
 from training.train.loss import Average, frame_loss
+from training.train.origin import origin_of, saved_origin
 from training.train.place import ALONE, Place, random_states, set_random_states, takes_bfloat16
 from training.train.settings import TrainSettings
 from training.train.start import initialise, normalise, set_dropout
@@ -58,6 +59,7 @@ class Run:
         self.round, self.step, self.seconds = 0, 0, 0.0
         self.hours_before = 0.0
         self.patience = Patience(settings.patience)
+        self.origin = origin_of(settings)
         self._is_normalised = False
         if place.rank:  # all begin with the same weights, and then each draws noise of its own
             torch.manual_seed(settings.seed + 1_000_003 * place.rank)
@@ -78,18 +80,24 @@ class Run:
         self.round, self.step, self.seconds = saved["round"], saved["step"], saved["seconds"]
         self.hours_before = saved.get("hours_before", 0.0)
         self.patience = Patience(self.settings.patience, **saved.get("patience", {}))
+        self.origin.resume(saved_origin(settings, saved))
         randoms = saved.get("randoms") or [{"cpu": saved["random"]}]
         if self.place.rank < len(randoms):
             set_random_states(randoms[self.place.rank], device)
 
     def begin_from(self, run: Path) -> None:
         """Begin with another run's averaged weights instead of random ones."""
-        before, saved = checkpoint.load(run)
+        file = checkpoint.chosen(run)
+        before, saved = checkpoint.load(file)
+        if before.labels.names != self.settings.labels.names:
+            raise StreamerError(f"{run} has learnt other labels", "prepare with its labels, or begin anew")
         self.hours_before = saved.get("hours_before", 0.0) + before.hours_of(saved["round"])
         self.seconds = saved["seconds"]
         self.network.load_state_dict(saved["average"])
         self.average = Average(self.network, self.settings.average_decay)
         self._is_normalised = True
+        weights = PurePosixPath(file.absolute().parent.name, file.name)  # the way there is nobody's business
+        self.origin.begin_from(str(weights), saved_origin(before, saved))
 
     def save(self, name: str = checkpoint.LATEST) -> None:
         """Write the checkpoint. All processes must call it, because each holds a part of the state."""
@@ -109,6 +117,7 @@ class Run:
             "hours_before": self.hours_before,
             "patience": self.patience.saved(),
             "randoms": randoms,
+            "origin": msgspec.to_builtins(self.origin),
         }
         checkpoint.save(self.folder, self.settings, content, name)
 
@@ -127,8 +136,6 @@ class Run:
         """
         if self.place.leads:
             log.forget_after(self.folder, self.round)
-            if self.round == 0:
-                (self.folder / checkpoint.BEST).unlink(missing_ok=True)  # an earlier run's
         source = rounds(self.round)
         self.network.train()
         with Interruption(report) as interruption:
@@ -139,13 +146,9 @@ class Run:
                 if self.place.leads:
                     log.add(self.folder, entry)
                     watch(entry)
-                    report(log.as_line(entry, self.settings.rounds))
                 asked, stop = self._save(is_best, interruption.asked, save_every)
                 if asked:
-                    report(
-                        f"saved after round {self.round}; "
-                        f"go on with: python -m training train --resume --run {self.folder}"
-                    )
+                    report(f"saved after round {self.round}")
                     raise KeyboardInterrupt
         self._say_end(report)
 

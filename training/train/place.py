@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -85,24 +85,16 @@ def find_place(device: str) -> Iterator[Place]:
         return
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
+    # Its functions have the group as a default argument, if there is one when they are made. Imported later,
+    # as torch's optimisers do, they would keep the group for good, and gloo's threads with it: those abort a
+    # process that ends, now and then, and torchrun would report the failure of a training that has succeeded.
+    import_module("torch.distributed.nn")
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
         yield Place(chosen, rank, processes)
         dist.barrier()  # who leaves early would take the connection from those that still talk
-        _leave()
     finally:
-        dist.destroy_process_group()
-
-
-def _leave() -> None:
-    """End this process, with all that it was to write on disk.
-
-    On a busy machine gloo's threads now and then abort a process that clears up (seen with torch 2.13), and
-    torchrun would then report a failure of training that has succeeded.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+        dist.destroy_process_group()  # nobody else holds it: this waits for its threads to end
 
 
 def _device(name: str) -> torch.device:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import soundfile
 
 from streamer.audio import SAMPLE_RATE_HZ
 from tests.support.recordings import told, write_sound, write_text
+from training import label_files
 from training.augment.pieces import Shelf, stretch, word
 from training.augment.scene import SceneMaker
 from training.augment.targets import NO, UNSURE, YES, blank, frame_of
@@ -22,8 +22,9 @@ from training.data.corpus import Corpus
 from training.data.dataset import Clip, DataError
 from training.data.prepare import prepare
 from training.data.spec import open_dataset, open_datasets
-from training.labels import COLUMN
+from training.label_files import default_labels
 
+LABELS = default_labels()
 STRONG_HEADER = "filename\tonset\toffset\tevent_label"
 
 
@@ -115,30 +116,18 @@ def test_digital_silence_is_never_a_duplicate() -> None:
 
 
 def test_old_caches_hold(tmp_path: Path, cache: Path) -> None:
-    """Blocks of an older version have neither stamps nor digests, and their keys know nothing of marks."""
+    """Blocks of an older version have neither stamps nor digests, and nobody chose their labels."""
     write_sound(tmp_path / "d/yes/one.wav")
     dataset = open_dataset(f"folders:{tmp_path / 'd'}?split=train")
     prepare(dataset, cache, processes=1)
-    fields = (
-        "path",
-        "kind",
-        "label",
-        "start_s",
-        "end_s",
-        "speaker",
-        "split",
-        "collection",
-        "licence",
-        "unsure",
-    )
-    old = [{name: getattr(clip, name) for name in fields} for clip in dataset.clips]
-    assert key_of(dataset.clips) == f"1-{hashlib.sha256(msgspec.json.encode(old)).hexdigest()}"
     index = msgspec.json.decode(index_path(cache, 0).read_bytes())
     del index["stamp"], index["digests"], index["entries"][0]["clip"]["marks"]
     index_path(cache, 0).write_bytes(msgspec.json.encode(index))
     (cache / duplicates.FILE).unlink()
-    assert is_done(cache, 0, dataset.folder, dataset.clips)
+    (cache / label_files.FILE).unlink()
+    assert is_done(cache, 0, dataset.folder, dataset.clips, LABELS)
     assert len(Corpus(cache, "train").items) == 1
+    assert Corpus(cache, "train").labels == LABELS
     assert prepare(dataset, cache, processes=1) == []
     assert "stamp" not in msgspec.json.decode(index_path(cache, 0).read_bytes())
 
@@ -269,15 +258,15 @@ def test_pieces_carry_everything_that_is_heard(scene: Path, cache: Path, rng: np
 def test_targets_of_a_scene_follow_all_marks(scene: Path, cache: Path, rng: np.random.Generator) -> None:
     prepare(open_dataset(f"strong:{scene}?kind=event&split=train"), cache, processes=1)
     shelf = Shelf(Corpus(cache, "train"))
-    maker, codes = SceneMaker(shelf, 8.0), blank(800)
+    maker, codes = SceneMaker(shelf, 8.0), blank(800, LABELS)
     piece = stretch(shelf.sounds["dog_bark"][0], rng, 9.0)
     maker._put(np.zeros(8 * SAMPLE_RATE_HZ, np.float32), codes, piece, 2.0, -26.0)
-    assert (codes[:, COLUMN["rain"]] != NO).any()
+    assert (codes[:, LABELS.column("rain")] != NO).any()
     for label, onset_s, offset_s in piece.marks:
         middle = frame_of(2.0 + (onset_s + offset_s) / 2)
-        assert codes[middle + 3, COLUMN[label]] in (YES, UNSURE)
+        assert codes[middle + 3, LABELS.column(label)] in (YES, UNSURE)
     assert (codes[:100] == NO).all()
-    assert not codes[:, COLUMN["music"]].any()
+    assert not codes[:, LABELS.column("music")].any()
 
 
 def test_index_and_keys_tell_marks_apart(tmp_path: Path, cache: Path) -> None:
@@ -288,6 +277,6 @@ def test_index_and_keys_tell_marks_apart(tmp_path: Path, cache: Path) -> None:
         Clip(**fields, marks=(("rain", 0.0, 1.0),)),
         Clip(**fields, marks=(("rain", 0.0, 2.0),)),
     ]
-    assert len({key_of([clip]) for clip in clips}) == 3
+    assert len({key_of([clip], LABELS) for clip in clips}) == 3
     with pytest.raises(DataError, match="nothing is prepared there"):
         read_index(cache)

@@ -22,6 +22,7 @@ from training.evaluate import judge as judging
 from training.evaluate.clips import play_clips
 from training.evaluate.judge import Wish, judge
 from training.evaluate.play import play
+from training.label_files import default_labels
 from training.report.command import prepared
 from training.report.page import page
 from training.report.spectrogram import png
@@ -62,7 +63,7 @@ def test_the_toy_model_is_judged_as_it_is(result: dict[str, Any]) -> None:
     # The word `house` is a tone of 3 kHz, which this model calls rain; it is among words and in speech.
     assert clean["false_alarms"]["rain"]["count"] == 2
     told = [one for one in result["false_alarms"] if one["label"] == "rain" and one["condition"] == "clean"]
-    assert [(one["path"], one["playing"]) for one in told] == [("word/2.wav", "none of the labels (toy)")] * 2
+    assert [(one["path"], one["playing"]) for one in told] == [("word/2.wav", "house (toy)")] * 2
     assert {(one["variant"], one["mode"]) for one in result["figures"]} == {
         ("onnx", "stream"),
         ("onnx", "clips"),
@@ -167,12 +168,13 @@ def test_a_bundle_of_words_alone_or_sounds_alone_has_a_page(result: dict[str, An
 def test_a_spectrogram_is_a_picture_of_its_size() -> None:
     data = png(np.arange(-6, 0, dtype=np.int8).reshape(2, 3))
     width, height, depth, colours = struct.unpack(">IIBB", data[16:26])
-    assert (width, height, depth, colours) == (3, 2, 8, 2)
+    assert (width, height, depth, colours) == (3, 2, 8, 3)
     at = data.index(b"IDAT")
     (length,) = struct.unpack(">I", data[at - 4 : at])
     pixels = zlib.decompress(data[at + 4 : at + 4 + length])
-    assert len(pixels) == 2 * (1 + 3 * 3)
-    assert pixels[1] > pixels[11]  # the loudest band came last and is on top
+    assert len(pixels) == 2 * (1 + 3)
+    assert list(pixels[1:4]) > list(pixels[5:8])  # the loudest band came last and is on top
+    assert max(pixels) < data.index(b"IDAT") - 4 - (data.index(b"PLTE") + 4) - 4
 
 
 def test_clip_mode_is_a_fresh_state_for_each_clip(bundle_folder: Path, toy_cache: Path) -> None:
@@ -231,11 +233,13 @@ def test_an_impossible_budget_is_refused(command: str, rate: str, capsys: pytest
 
 
 def test_data_that_is_not_prepared_is_prepared_beside_the_cache(toy_cache: Path, tmp_path: Path) -> None:
-    assert prepared(None, tmp_path) == tmp_path
-    assert prepared(str(toy_cache), tmp_path) == toy_cache
-    own = prepared(f"pack:{toy_cache.parent}", tmp_path)
+    labels = default_labels().only(("yes", "rain"))
+    assert prepared(None, tmp_path, labels) == tmp_path
+    assert prepared(str(toy_cache), tmp_path, labels) == toy_cache
+    own = prepared(f"pack:{toy_cache.parent}", tmp_path, labels)
     assert own.parent == tmp_path
     assert Corpus(own, "dev").items
+    assert Corpus(own, "dev").labels == labels
     assert not any(tmp_path.glob("block-*"))
 
 

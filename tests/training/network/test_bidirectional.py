@@ -16,6 +16,7 @@ from streamer.inference.network import build_network as build_for_daemon
 from tests.support.networks import lively, small, some_rows
 from training.export.export import Wanted, export
 from training.export.onnx_graph import network_graph, network_state
+from training.label_files import default_labels
 from training.network.specs import NotForTheDaemon
 from training.train.loop import Run
 from training.train.settings import TrainSettings
@@ -57,7 +58,11 @@ def test_no_graph_no_state_and_no_place_in_the_daemon() -> None:
 
 def test_a_run_trains_but_is_not_exported(tmp_path: Path, rng: np.random.Generator) -> None:
     settings = TrainSettings(
-        family="bidirectional", streams=2, hidden=8, chunk_rows=20, labels=("yes", "rain")
+        family="bidirectional",
+        streams=2,
+        hidden=8,
+        chunk_rows=20,
+        labels=default_labels().only(("yes", "rain")),
     )
     run = Run(settings, tmp_path / "run")
     rows = rng.standard_normal((2, 120, settings.features.size)).astype(np.float32)

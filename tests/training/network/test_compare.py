@@ -17,6 +17,7 @@ import msgspec
 from training.augment.targets import NO, UNSURE, YES
 from training.compare import Outcome, as_text, compare, plan
 from training.export.export import Wanted, export
+from training.label_files import default_labels
 from training.network.quality import mean_average_precision
 from training.network.specs import FAMILIES
 from training.train import checkpoint
@@ -31,8 +32,10 @@ TOY = TrainSettings(
     warmup_steps=1,
     learning_rate=1e-2,
     half_precision=False,
+    dropout=0.15,
+    feature_noise=0.1,
     average_decay=0.9,
-    labels=("yes", "rain"),
+    labels=default_labels().only(("yes", "rain")),
 )
 WANTED_COST = 4e5
 

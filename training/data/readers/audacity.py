@@ -12,24 +12,25 @@ from training.data.marked import MarkedReader
 from training.data.names import SOUND_SUFFIXES, check_folder, relative, sound_files, warn_of_slips
 from training.data.options import Option, Reader
 from training.data.splits import check_percent
+from training.labels import LabelSet
 
 FREQUENCIES = "\\"
 """Begins the line that a spectral selection adds: frequencies in Hz. Only a label's time is used."""
 
 
-def read(folder: Path, options: Mapping[str, Any]) -> Dataset:
+def read(folder: Path, options: Mapping[str, Any], labels: LabelSet) -> Dataset:
     """All recordings that have a label track."""
     check_folder("audacity", folder)
     check_percent("audacity", options["dev"], options["test"])
     dataset = Dataset(folder, "audacity")
-    marked = MarkedReader(dataset, options)
+    marked = MarkedReader(dataset, options, labels)
     for path in sound_files(dataset, folder):
         _take(dataset, marked, path, options["unlabelled"])
     for track in sorted(folder.rglob("*.txt")):
         _check_has_sound(dataset, track)
     dataset.left_out.pop("not sound files", None)  # the label tracks
     marked.finish()
-    warn_of_slips(dataset)
+    warn_of_slips(dataset, labels)
     return dataset.finish()
 
 

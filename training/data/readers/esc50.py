@@ -10,6 +10,7 @@ from typing import Any
 from training.data.dataset import Clip, DataError, Dataset
 from training.data.names import check_folder, check_known, unusable
 from training.data.options import Option, Reader, folds
+from training.labels import LabelSet
 
 TABLE = "meta/esc50.csv"
 COLUMNS = ("filename", "fold", "category", "esc10", "src_file")
@@ -41,7 +42,7 @@ OUR_NAMES = {
 """Their name: the one that the labels of this package have."""
 
 
-def read(folder: Path, options: Mapping[str, Any]) -> Dataset:
+def read(folder: Path, options: Mapping[str, Any], labels: LabelSet) -> Dataset:
     """The clips that meta/esc50.csv lists."""
     check_folder("esc50", folder)
     dev, test = (folds(f"esc50: {name}", options[name], FOLDS) for name in ("dev", "test"))

@@ -19,6 +19,7 @@ from training.data.names import (
 )
 from training.data.options import Reader
 from training.data.splits import SPLIT_NAMES, check_percent, hashed_split, speaker_of
+from training.labels import LabelSet
 
 SPECIAL = {
     **dict.fromkeys(("noise", "background", "background_noise", "silence"), "noise"),
@@ -30,7 +31,7 @@ SPECIAL = {
 of the word's own folder, if there is one."""
 
 
-def read(folder: Path, options: Mapping[str, Any]) -> Dataset:
+def read(folder: Path, options: Mapping[str, Any], labels: LabelSet) -> Dataset:
     """Every sound file of every label's folder."""
     check_folder("folders", folder)
     check_percent("folders", options["dev"], options["test"])
@@ -39,8 +40,8 @@ def read(folder: Path, options: Mapping[str, Any]) -> Dataset:
         for path in sound_files(dataset, top, deep=False):
             dataset.refuse(relative(dataset, path), "lies in no label's folder")
         for place in _folders(top):
-            _read_place(dataset, place, split, options)
-    warn_of_slips(dataset)
+            _read_place(dataset, place, split, options, labels)
+    warn_of_slips(dataset, labels)
     return dataset.finish()
 
 
@@ -58,21 +59,26 @@ def _tops(folder: Path, split: str) -> Iterator[tuple[Path, str]]:
         yield folder, split
 
 
-def _read_place(dataset: Dataset, place: Path, split: str, options: Mapping[str, Any]) -> None:
+def _read_place(
+    dataset: Dataset, place: Path, split: str, options: Mapping[str, Any], labels: LabelSet
+) -> None:
     special = SPECIAL.get(place.name.strip("_").lower(), "")
     kind, label = special, ""
     if not special:
         try:
             label = label_name(place.name)
             check_known(label, options["known"])
-            kind = kind_of(label, options["kind"])
+            kind = kind_of(label, options["kind"], labels)
         except ValueError as error:
             dataset.refuse_label(relative(dataset, place), str(error))
             return
         dataset.named.setdefault(label, str(place))
     for path in sound_files(dataset, place):
         try:
-            _take(dataset, path, (kind, label or _word(path, place, special)), split, options)
+            word = label or _word(path, place, special)
+            if special:
+                dataset.others.add(word)
+            _take(dataset, path, (kind, word), split, options)
         except ValueError as error:
             dataset.refuse(relative(dataset, path), str(error))
 

@@ -18,6 +18,7 @@ from training.data.names import (
 )
 from training.data.options import KNOWN_OPTION, Option, Reader
 from training.data.splits import check_percent, gsc_split
+from training.labels import LabelSet
 
 NOISE_FOLDERS = ("_background_noise_", "_silence_")
 UNKNOWN_FOLDER = "_unknown_"
@@ -36,7 +37,7 @@ Lists = dict[str, str]
 """Path: split."""
 
 
-def read(folder: Path, options: Mapping[str, Any]) -> Dataset:
+def read(folder: Path, options: Mapping[str, Any], labels: LabelSet) -> Dataset:
     """All words and noise of the folder."""
     check_folder("gsc", folder)
     check_percent("gsc", options["dev"], options["test"])
@@ -45,7 +46,7 @@ def read(folder: Path, options: Mapping[str, Any]) -> Dataset:
     for place in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
         for path in sound_files(dataset, place) if _is_wanted(dataset, place, options["known"]) else ():
             _take(dataset, path, place.name, options, lists)
-    warn_of_slips(dataset, WORDS)
+    warn_of_slips(dataset, labels, WORDS)
     return dataset.finish()
 
 
@@ -68,6 +69,7 @@ def _take(dataset: Dataset, path: Path, place: str, options: Mapping[str, Any], 
     if place == UNKNOWN_FOLDER:
         # The test set's file names may tell which word it is; either way it is none of the keywords.
         label = label_name(name["word"]) if name and name["word"] else "unknown"
+        dataset.others.add(label)
     else:
         label = "" if is_noise else label_name(place)
     if not name and not is_noise:

@@ -12,6 +12,7 @@ from training.data.marked import MarkedReader
 from training.data.names import check_folder, warn_of_slips
 from training.data.options import Option, Reader
 from training.data.splits import check_percent, split_name
+from training.labels import LabelSet
 
 HEADERS = {
     "file": ("filename", "file", "file_name", "audio_filename", "audio_file", "path", "wav"),
@@ -25,13 +26,13 @@ NEEDED = ("file", "onset", "offset", "label")
 Columns = dict[str, int]
 
 
-def read(folder: Path, options: Mapping[str, Any]) -> Dataset:
+def read(folder: Path, options: Mapping[str, Any], labels: LabelSet) -> Dataset:
     """All recordings that the table lists, with their marks."""
     check_folder("strong", folder)
     check_percent("strong", options["dev"], options["test"])
     table = _table(folder, options["labels"])
     dataset = Dataset(folder, "strong")
-    marked = MarkedReader(dataset, options)
+    marked = MarkedReader(dataset, options, labels)
     lines = _lines(table)
     if not lines:
         raise DataError(f"strong: {table}: an empty table")
@@ -39,7 +40,7 @@ def read(folder: Path, options: Mapping[str, Any]) -> Dataset:
     for number, cells in lines[first:]:
         _take(marked, f"{table.name}:{number}", cells, columns, options)
     marked.finish()
-    warn_of_slips(dataset)
+    warn_of_slips(dataset, labels)
     return dataset.finish()
 
 
