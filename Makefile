@@ -3,10 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN_ARGS ?=
+DATA ?=
+MODEL_ARGS ?=
 TEST_ARGS ?=
+TORTURE_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format wheel clean portaudio
+.PHONY: help run test torture lint format model wheel clean portaudio
 
 help:  ## list the verbs
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -16,6 +19,9 @@ run: $(VENV)/.base portaudio  ## set up, then listen to the microphone (or, with
 
 test: $(VENV)/.test portaudio  ## set up, then run the tests
 	$(BIN)/python -m pytest $(TEST_ARGS)
+
+torture: $(VENV)/.test  ## kills, stopped subscribers, nonsense: minutes; TORTURE_ARGS="kills --kills 20" for less
+	$(BIN)/python -m tests.torture $(TORTURE_ARGS)
 
 lint: $(VENV)/.lint  ## style, types, import layers
 	$(BIN)/ruff check .
@@ -27,6 +33,10 @@ lint: $(VENV)/.lint  ## style, types, import layers
 format: $(VENV)/.lint  ## put the code into its style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+model: $(VENV)/.train  ## the reference run, from recordings to models/default: make model DATA=PACK
+	@test -n "$(DATA)" || { echo "name the recordings: make model DATA=FOLDER"; exit 2; }
+	$(BIN)/python -m training.reference --data $(DATA) $(MODEL_ARGS)
 
 wheel: $(VENV)/.base  ## build dist/*.whl
 	$(BIN)/pip install --quiet build
@@ -52,6 +62,10 @@ $(VENV)/.test: pyproject.toml $(VENV)/.base
 
 $(VENV)/.lint: pyproject.toml $(VENV)/.base
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[lint]'
+	@touch $@
+
+$(VENV)/.train: pyproject.toml $(VENV)/.base
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train]'
 	@touch $@
 
 # Microphones need the PortAudio library, which pip cannot install on Linux. Without the right to install it, say

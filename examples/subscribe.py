@@ -5,7 +5,7 @@ from itertools import islice
 
 from streamer.client import Subscriber
 
-endpoint = sys.argv[1] if len(sys.argv) > 1 else "tcp://127.0.0.1:7790"
+endpoint = sys.argv[1] if len(sys.argv) > 1 else None  # None: the daemon of this machine
 count = int(sys.argv[2]) if len(sys.argv) > 2 else None
 
 with Subscriber(endpoint) as subscriber:

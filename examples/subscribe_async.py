@@ -7,8 +7,8 @@ from streamer.client import Event, Health
 from streamer.client.aio import AsyncSubscriber
 
 
-async def main(endpoint: str = "tcp://127.0.0.1:7790", count: str = "0") -> None:
-    """Print records until `count` events have come; 0: for ever."""
+async def main(endpoint: str | None = None, count: str = "0") -> None:
+    """Print records until `count` events have come (0: for ever); endpoint None: this machine's daemon."""
     heard = 0
     async with AsyncSubscriber(endpoint) as subscriber:
         async for record in subscriber:

@@ -16,6 +16,8 @@ from streamer.decoding.rules import LabelRule, Milliseconds, Share
 from streamer.errors import ConfigError
 from streamer.names import NAME_PATTERN
 
+INGEST_NAME = "ingest"
+"""Under this name the daemon tells of remote microphones as such: with them no stream may have it."""
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
 
 
@@ -65,10 +67,50 @@ class PublishConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Messages kept for a slow subscriber before its newest are dropped."""
 
 
+class JournalConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where events are kept, and how long."""
+
+    enabled: bool = True
+    path: str | None = None
+    """The file; none: journal.db in the state directory."""
+    sync: Literal["full", "normal"] = "full"
+    """full: an event is on the disk before it is published. normal: a power cut may take the last ones."""
+    max_age_days: Annotated[float, msgspec.Meta(gt=0, le=36_500)] = 30.0
+    max_mb: Annotated[float, msgspec.Meta(ge=1, le=1_000_000)] = 100.0
+
+
+class ControlConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where requests are answered."""
+
+    endpoints: list[str] = []
+    """ZeroMQ addresses; none: control.sock in the runtime directory."""
+
+
+class IngestConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where `streamer send` brings its sound."""
+
+    endpoints: list[str] = []
+    """ZeroMQ addresses; none: no remote microphones."""
+    max_streams: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 64
+    stream_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=604_800)] = 3600.0
+    """A stream whose sender has been silent for so long is ended."""
+
+
 class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Where the daemon's own files are."""
 
     directory: str | None = None
+
+
+class SecurityConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may come in from other machines."""
+
+    keys: str | None = None
+    """The directory of keys; none: ~/.config/streamer/keys, for root /var/lib/streamer/keys."""
+    allowed: str | None = None
+    """The list of clients; none: allowed.toml in the directory of keys."""
+    max_clients: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 256
+    """Connections to a socket at once; those through a socket file are counted apart."""
 
 
 class LogConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +140,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     model: ModelConfig
     engine: EngineConfig
     publish: PublishConfig
+    journal: JournalConfig
+    control: ControlConfig
+    ingest: IngestConfig
     runtime: RuntimeConfig
+    security: SecurityConfig
     log: LogConfig
     labels: dict[str, LabelConfig]
 
@@ -107,9 +153,16 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "model": ModelConfig,
     "engine": EngineConfig,
     "publish": PublishConfig,
+    "journal": JournalConfig,
+    "control": ControlConfig,
+    "ingest": IngestConfig,
     "runtime": RuntimeConfig,
+    "security": SecurityConfig,
     "log": LogConfig,
 }
+
+_PATHS = (("runtime", "directory"), ("journal", "path"), ("security", "keys"), ("security", "allowed"))
+"""Settings in which a tilde is the home directory."""
 
 Settings = Mapping[str, Any]
 """Nested as in the file: {"engine": {"hop_ms": 40}, "stream": [{...}], "labels": {"yes": {...}}}."""
@@ -160,9 +213,10 @@ def _read_file(path: str | Path | None, faults: list[str]) -> dict[str, Any]:
     for stream in _tables(settings.get("stream")):
         if isinstance(stream.get("path"), str) and stream["path"]:
             stream["path"] = str(Path(path).parent / os.path.expanduser(stream["path"]))
-    runtime = settings.get("runtime")
-    if isinstance(runtime, dict) and isinstance(runtime.get("directory"), str):
-        runtime["directory"] = os.path.expanduser(runtime["directory"])
+    for section, name in _PATHS:
+        table = settings.get(section)
+        if isinstance(table, dict) and isinstance(table.get(name), str):
+            table[name] = os.path.expanduser(table[name])
     return settings
 
 
@@ -211,9 +265,11 @@ class _Reader:
                 self._take_fields(self._sections[section], SECTIONS[section], value, section, origin, strict)
 
     def _take_streams(self, value: Any, origin: str, strict: bool) -> None:
-        if not isinstance(value, list) or not value or len(_tables(value)) != len(value):
+        if not isinstance(value, list) or len(_tables(value)) != len(value):
             self._faults.append(f"stream{origin}: expected one or more tables, [[stream]]")
             return
+        if not value:  # none of the daemon's own: see _cross_faults
+            self._streams = []
         self._streams += [{} for _ in range(len(value) - len(self._streams))]
         for index, table in enumerate(value):
             place = "stream" if len(value) == 1 else f"stream[{index}]"
@@ -298,7 +354,11 @@ def _setting(fault: str) -> str:
 def _cross_faults(config: Config) -> list[str]:
     """What is wrong only in company."""
     faults = []
+    if not config.streams and not config.ingest.endpoints:
+        faults.append("stream: expected one or more tables, [[stream]]; none needs ingest.endpoints")
     names = [stream.name for stream in config.streams]
+    if INGEST_NAME in names and config.ingest.endpoints:
+        faults.append(f"stream.name: {INGEST_NAME!r} is the daemon's own name for remote microphones")
     faults += [
         f"stream.name: {name!r} stands there twice" for name in sorted(set(names)) if names.count(name) > 1
     ]
@@ -328,8 +388,7 @@ def tuned_rules(rules: list[LabelRule], labels: Mapping[str, LabelConfig]) -> li
         changes = msgspec.structs.asdict(labels.get(rule.name, LabelConfig()))
         given = {name: value for name, value in changes.items() if value is not None}
         if "threshold" in given and "end_threshold" not in given:
-            # Keep the distance in proportion, so that one number is enough to turn a label up or down.
-            given["end_threshold"] = min(rule.end_level / rule.threshold, 1.0) * given["threshold"]
+            given["end_threshold"] = rule.at_threshold(given["threshold"]).end_threshold
         try:
             tuned.append(msgspec.structs.replace(rule, **given))
         except ValueError as error:

@@ -10,6 +10,7 @@ EXIT_DEVICE = 4
 EXIT_BUNDLE = 5
 EXIT_SOUND = 6
 EXIT_SOCKET = 7
+EXIT_JOURNAL = 8
 EXIT_INTERRUPTED = 130
 
 
@@ -59,6 +60,18 @@ class SocketError(StreamerError):
     """An address, socket or runtime directory that cannot be used."""
 
     status = EXIT_SOCKET
+
+
+class JournalError(StreamerError):
+    """A journal that must not be used: open to others, in use, another program's, or a newer version's."""
+
+    status = EXIT_JOURNAL
+
+
+class SecurityError(StreamerError):
+    """A key or a list of who may come in that cannot be used."""
+
+    status = EXIT_CONFIG
 
 
 class MissingExtra(StreamerError):

@@ -19,6 +19,7 @@ from streamer.inference.model import Model
 from streamer.pipeline import Output, ScoreBlock, StreamPipeline
 
 STDIN = 0
+LOSS_ADVICE = "is the machine too busy? a larger engine.ring_s or engine.hop_ms may help"
 
 
 def open_source(config: StreamConfig, engine: EngineConfig) -> Source:
@@ -41,20 +42,30 @@ class LiveStream:
     """Reads its source, feeds its pipeline, and words what comes out."""
 
     def __init__(
-        self, config: StreamConfig, engine: EngineConfig, model: Model, rules: list[LabelRule]
+        self,
+        config: StreamConfig,
+        engine: EngineConfig,
+        model: Model,
+        rules: list[LabelRule],
+        *,
+        source: Source | None = None,
     ) -> None:
         self.name = config.name
-        self.source = open_source(config, engine)
+        self.source = source or open_source(config, engine)
         self.ended = False
         self.dry = False
         """Its source came to an end without having given any sound."""
         self.said_goodbye = False
         """Its final health message has been made: no other may follow."""
+        self.muted = False
+        """Sound is taken and thrown away."""
         self.state: State = "starting"
         self.detail = ""
         self._engine = engine
         self._model = model
-        self._rules = rules
+        self._config_rules = rules
+        self._rules = list(rules)  # in force: a threshold may have been changed since
+        self._was_muted = False
         self._pipeline: StreamPipeline | None = None
         self._heard_s = time.monotonic()  # when sound last came
         self._anchor = (0, 0.0)  # a sample on the 16 kHz clock, and the wall clock at which it was captured
@@ -86,11 +97,14 @@ class LiveStream:
         try:
             chunk = self.source.read()
         except EndOfSound:
-            self.dry = not self.pipeline.meter.heard_samples
+            self.dry = not (self.pipeline.meter.heard_samples or self._was_muted)
             self.end("the sound has ended")
             return None
         if chunk is not None:
-            self.pipeline.feed(chunk)
+            if self.muted:
+                self.pipeline.skip(chunk)
+            else:
+                self.pipeline.feed(chunk)
             self._heard_s = time.monotonic()
             self._anchor = (chunk.end_sample * SAMPLE_RATE_HZ // self.source.rate_hz, chunk.captured_utc_s)
         return chunk
@@ -107,9 +121,36 @@ class LiveStream:
         self.source.close()
 
     def retune(self, rules: list[LabelRule]) -> None:
-        """Go on with other rules."""
-        self._rules = rules
+        """Go on with the rules of another config."""
+        self._config_rules = rules
+        self._use(rules)
+
+    def set_threshold(self, label: str, value: float | None) -> float:
+        """Another threshold for a label of the model, or again the config's (None); the one in force then."""
+        place = {rule.name: index for index, rule in enumerate(self._rules)}[label]
+        rule = self._config_rules[place]
+        changed = rule if value is None else rule.at_threshold(value)
+        self._use([*self._rules[:place], changed, *self._rules[place + 1 :]])
+        return changed.threshold
+
+    def _use(self, rules: list[LabelRule]) -> None:
+        self._rules = list(rules)
         self.pipeline.retune(rules)
+
+    @property
+    def rules(self) -> list[LabelRule]:
+        """How each label is decided at present."""
+        return self._rules
+
+    def mute(self) -> None:
+        """Listen no more; what is open is told as ended."""
+        if not self.muted and not self.ended:
+            self.muted = self._was_muted = True
+            self.pipeline.end("muted")
+
+    def unmute(self) -> None:
+        """Listen again."""
+        self.muted = False
 
     def take_output(self) -> Output:
         """What has been found since the last call."""
@@ -133,7 +174,7 @@ class LiveStream:
         if not lost:
             return ""
         length = f"{lost} samples ({lost / self.source.rate_hz:.3f} s) lost"
-        return f"{length}; is the machine too busy? a larger engine.ring_s or engine.hop_ms may help"
+        return f"{length}; {getattr(self.source, 'loss_advice', LOSS_ADVICE)}"
 
     def check_state(self) -> bool:
         """Judge the stream by the time since its last sample; True where its state has changed."""
@@ -144,6 +185,8 @@ class LiveStream:
     def _judge(self) -> tuple[State, str]:
         if self.ended:
             return "stopping", self._why_ended
+        if self.muted:
+            return "muted", "told not to listen"
         silent_s = time.monotonic() - self._heard_s
         if silent_s < self._engine.stall_s:
             return (
@@ -153,11 +196,12 @@ class LiveStream:
             return "no-device", f"{self.source.description} is gone"
         return "stalled", f"no sound from {self.source.description} for {self._engine.stall_s:g} s"
 
-    def events(self, detections: list[Detection], run: str, after_seq: int) -> Iterator[Event]:
+    def events(self, detections: list[Detection], run: str, journal: str, after_seq: int) -> Iterator[Event]:
         """Detections as messages, numbered on."""
         for seq, found in enumerate(detections, start=after_seq + 1):
             yield Event(
                 run=run,
+                journal=journal,
                 seq=seq,
                 stream=self.name,
                 kind=found.kind,

@@ -159,6 +159,11 @@ class StreamPipeline:
         self._next_sample = chunk.end_sample
         self._queue_rows(self._extractor.process(self._resampler.process(self._clean(chunk.samples))))
 
+    def skip(self, chunk: Chunk) -> None:
+        """Pass over sound that is not to be listened to: what is fed next begins a segment, and is no gap."""
+        self._next_sample = chunk.end_sample
+        self._begin_segment(chunk.end_sample)
+
     def _tell_gap(self, missing: int, first_sample: int) -> None:
         self.meter.gaps += 1
         self.meter.lost_samples += missing

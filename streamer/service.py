@@ -1,38 +1,42 @@
 """The daemon: start, listen, stop. The one file that owns signals, waiting and the order of things.
 
-Everything here happens on the main thread. The only other thread is PortAudio's, which fills the
-microphone's ring and makes a file descriptor readable; this loop sleeps on those descriptors.
+Everything here happens on the main thread, which never waits for disk or network. PortAudio's thread fills
+the microphone's ring and makes a file descriptor readable; the delivery thread keeps and publishes what this
+one leaves in its mailbox, and makes one readable when clients want something. This loop sleeps on those.
 """
 
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import logging
 import selectors
-import signal
-import socket
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Protocol
 
 from streamer.audio import Chunk
+from streamer.commands import Commands
 from streamer.config import Config, tuned_rules
 from streamer.decoding.rules import LabelRule
-from streamer.delivery.endpoints import RuntimeDirectory, default_publish_endpoints, runtime_directory
+from streamer.delivery.endpoints import RuntimeDirectory, runtime_directory
 from streamer.delivery.messages import Event, Health, new_run
-from streamer.delivery.publisher import Publisher
 from streamer.errors import ConfigError, SoundError, StreamerError
 from streamer.inference.model import open_model
 from streamer.live_stream import LiveStream
 from streamer.logs import set_level
+from streamer.outgoing import find_security, open_outlet
 from streamer.pipeline import Output, ScoreBlock, advance
+from streamer.remote_streams import RemoteStreams
+from streamer.security.allowed import AllowList
+from streamer.signals import Signals
 from streamer.systemd import Notifier
 
 log = logging.getLogger("streamer")
 
+STREAMS_TOLD_BY_NAME = 8
+"""In the status line; more are counted."""
 TICK_S = 0.25
 """How often states and the watchdog are looked at when nothing else happens."""
 
@@ -67,8 +71,10 @@ class Service:
         self._for_s = for_s
         self._notifier = Notifier()
         self._run_id = new_run()
-        self._seq = 0
-        self._streams: list[LiveStream] = []
+        self._seq = self._first_seq = 0
+        self._own: list[LiveStream] = []
+        self._streams: list[LiveStream] = []  # those that are sent as well, while they last
+        self._remote: RemoteStreams | None = None
         self._signals = Signals()
 
     def run(self) -> None:
@@ -83,7 +89,7 @@ class Service:
                 self._stop()  # subscribers are owed the open ends and the last message all the same
                 raise
             self._stop()
-        dry = [stream.source.description for stream in self._streams if stream.dry]
+        dry = [stream.source.description for stream in self._own if stream.dry]
         if dry:
             raise SoundError(f"{' and '.join(dry)} ended without any sound", "see that its writer runs")
 
@@ -91,8 +97,10 @@ class Service:
         while self._going_on():
             self._wait()
             self._obey_signals()
+            self._obey_commands()
             self._listen()
             self._tick()
+            self._outlet.flush()
 
     # -- start ---------------------------------------------------------------------------------------
 
@@ -103,11 +111,17 @@ class Service:
         rules = tuned_rules(self._model.bundle.manifest.labels, config.labels)
         directory = Path(config.runtime.directory or runtime_directory()).absolute()
         stack.enter_context(RuntimeDirectory(directory))
-        endpoints = config.publish.endpoints or default_publish_endpoints(directory)
-        self._publisher = stack.enter_context(Publisher(endpoints, send_high_water=config.publish.high_water))
+        self._outlet = open_outlet(config, directory, self._run_id)
+        stack.callback(self._outlet.close)
+        self._seq = self._first_seq = self._outlet.head_seq
         self._selector = stack.enter_context(contextlib.closing(selectors.DefaultSelector()))
         self._selector.register(self._signals.fileno(), selectors.EVENT_READ)
+        self._selector.register(self._outlet.fileno(), selectors.EVENT_READ)
         self._open_streams(stack, rules)
+        if config.ingest.endpoints:
+            self._remote = RemoteStreams(config, self._model, rules, find_security(config))
+            stack.callback(self._remote.close)
+        self._commands = Commands(self._streams, reload=self._reload_config, stop=self._signals.ask_to_stop)
         self._begin_heartbeat()
         self._announce()
 
@@ -116,6 +130,7 @@ class Service:
             stream = LiveStream(settings, self._config.engine, self._model, rules)
             stack.callback(stream.close)
             stream.open()
+            self._own.append(stream)
             self._streams.append(stream)
             descriptor = stream.source.fileno()
             if descriptor is not None:
@@ -128,9 +143,15 @@ class Service:
             "model %s, %d labels; publishing on %s",
             self._model.name,
             len(self._model.labels),
-            ", ".join(self._publisher.endpoints),
+            ", ".join(self._outlet.publishing_on),
         )
-        self._send_health()
+        if self._outlet.control_on:
+            log.info("requests are answered on %s", ", ".join(self._outlet.control_on))
+        if self._remote:
+            log.info("remote microphones are taken on %s", ", ".join(self._remote.endpoints))
+        self._send_health(self._streams)
+        self._send_own_health()
+        self._outlet.flush()
         self._notifier.ready()
 
     # -- listen --------------------------------------------------------------------------------------
@@ -138,11 +159,14 @@ class Service:
     def _going_on(self) -> bool:
         if self._for_s is not None and time.monotonic() - self._started_s >= self._for_s:
             return False
-        return not self._signals.stop and any(not stream.ended for stream in self._streams)
+        listening = self._remote is not None or any(not stream.ended for stream in self._own)
+        return listening and not self._signals.stop
 
     def _wait(self) -> None:
         """Sleep until there is sound, a signal, or something due."""
-        due = [stream.source.next_due_s() for stream in self._streams if self._must_poll(stream)]
+        due = [stream.source.next_due_s() for stream in self._own if self._must_poll(stream)]
+        if self._remote:
+            due.append(self._remote.wait_s(self._selector))
         next_s = min(self._next_tick_s, self._next_beat_s) - time.monotonic()
         self._selector.select(min([max(0.0, next_s), *due]))
 
@@ -150,10 +174,38 @@ class Service:
         return not stream.ended and stream.source.fileno() is None
 
     def _listen(self) -> None:
-        for stream in self._streams:
-            if not stream.ended:
-                self._read(stream)
-        self._classify()
+        active = [stream for stream in self._own if not stream.ended]
+        for stream in active:
+            self._read(stream)
+        if self._remote:
+            active += self._listen_to_senders(self._remote)
+        self._classify(active)
+        if self._remote:
+            self._remote.acknowledge()
+
+    def _listen_to_senders(self, remote: RemoteStreams) -> list[LiveStream]:
+        """Streams come, give sound and go; those that may have sound are returned."""
+        arrivals = remote.receive()
+        for stream in arrivals.opened:
+            log.info("stream %s: %s", stream.name, stream.source.description)
+            self._streams.append(stream)
+        for stream, why in arrivals.ended:
+            self._part_with(stream, why)
+        for stream in arrivals.ready:
+            while self._read(stream):
+                pass
+        return arrivals.ready
+
+    def _part_with(self, stream: LiveStream, why: str) -> None:
+        """A remote stream has come to its end: its last events, its last health message."""
+        while self._read(stream):
+            pass
+        stream.end(why)
+        self._classify([stream])
+        self._has_news(stream)
+        self._send_health([stream])
+        self._streams.remove(stream)
+        stream.close()
 
     def _read(self, stream: LiveStream) -> bool:
         """Take what the source has, up to the next gap; False where there was nothing."""
@@ -168,24 +220,24 @@ class Service:
             log.warning("stream %s: %s", stream.name, warning)
         return chunk is not None
 
-    def _classify(self) -> None:
-        advance(self._model.classifier, [stream.pipeline for stream in self._streams])
-        for stream in self._streams:
+    def _classify(self, streams: list[LiveStream]) -> None:
+        advance(self._model.classifier, [stream.pipeline for stream in streams])
+        for stream in streams:
             self._publish(stream, stream.take_output())
 
     def _publish(self, stream: LiveStream, output: Output) -> None:
-        if output.scores and self._publisher.wants_frames(stream.name):
+        if output.scores and self._outlet.wants_frames(stream.name):
             for block in output.scores:
-                self._publisher.send(stream.frames(block, self._run_id))
+                self._outlet.put(stream.frames(block, self._run_id))
         if output.scores and self._display:
             self._display.scored(stream, self._model.labels, output.scores[-1])
-        for event in stream.events(output.detections, self._run_id, self._seq):
+        for event in stream.events(output.detections, self._run_id, self._outlet.journal_name, self._seq):
             self._seq = event.seq
             self._tell(event)
             log.log(*_log_line(event))
 
     def _tell(self, record: Event | Health) -> None:
-        self._publisher.send(record)
+        self._outlet.put(record)
         if self._display:
             self._display.told(record)
 
@@ -202,10 +254,13 @@ class Service:
             return
         self._next_tick_s = now_s + TICK_S
         changed = [stream for stream in self._streams if self._has_news(stream)]
-        if now_s >= self._next_beat_s or changed:
+        if now_s >= self._next_beat_s or (changed and len(changed) == len(self._streams)):
             self._next_beat_s = now_s + self._config.publish.heartbeat_s
             self._measure_cpu()
-            self._send_health()
+            self._send_health(self._streams)
+            self._send_own_health()
+        elif changed:
+            self._send_health(changed)
         self._feed_watchdog(now_s)
 
     def _has_news(self, stream: LiveStream) -> bool:
@@ -230,48 +285,75 @@ class Service:
         if now_s > before_s:
             self._cpu_percent = round(100 * (used_s - used_before_s) / (now_s - before_s), 2)
 
-    def _send_health(self) -> None:
+    def _send_health(self, streams: list[LiveStream]) -> None:
         uptime_s = time.monotonic() - self._started_s
         heartbeat_s = self._config.publish.heartbeat_s
-        for stream in self._streams:
+        for stream in streams:
             if not stream.said_goodbye:
                 self._tell(stream.health(self._run_id, self._seq, uptime_s, heartbeat_s, self._cpu_percent))
-        states = ", ".join(f"{stream.name} {stream.state}" for stream in self._streams)
-        self._notifier.status(f"{states}; {self._seq} events in {uptime_s:.0f} s")
+        self._notifier.status(
+            f"{_states(self._streams)}; {self._seq - self._first_seq} events in {uptime_s:.0f} s"
+        )
+
+    def _send_own_health(self, *, final: bool = False) -> None:
+        """A daemon that waits for senders has a heartbeat, too, although there may be no stream at all."""
+        if self._remote:
+            uptime_s = time.monotonic() - self._started_s
+            heartbeat_s = self._config.publish.heartbeat_s
+            self._tell(self._remote.health(self._run_id, self._seq, uptime_s, heartbeat_s, final=final))
 
     def _feed_watchdog(self, now_s: float) -> None:
         """Only while sound moves: a daemon that has gone deaf is to be restarted."""
         period_s = self._notifier.watchdog_s
-        moving = all(stream.state in ("listening", "stopping") for stream in self._streams)
+        moving = all(stream.state in ("listening", "muted", "stopping") for stream in self._own)
         if period_s and moving and now_s >= self._next_feed_s:
             self._next_feed_s = now_s + period_s / 4
             self._notifier.alive()
 
-    # -- signals and stop ----------------------------------------------------------------------------
+    # -- orders and stop -----------------------------------------------------------------------------
 
     def _obey_signals(self) -> None:
-        if self._signals.take_reload() and self._reload:
-            self._notifier.reloading(time.monotonic_ns() // 1000)
-            self._apply_reload(self._reload)
-            self._notifier.ready()
+        if self._signals.take_reload():
+            with contextlib.suppress(StreamerError):  # it has been logged
+                self._reload_config()
 
-    def _apply_reload(self, reload: Callable[[], Config]) -> None:
-        """Take over what can change while running; a bad config changes nothing."""
+    def _obey_commands(self) -> None:
+        for command in self._outlet.take_commands():
+            level = logging.INFO if command.request.right == "control" else logging.DEBUG
+            log.log(level, "a client says %s", command.request.verb)
+            self._outlet.answer(command, self._commands.obey(command.request))
+            self._next_tick_s = 0.0  # another state is told at once
+
+    def _reload_config(self) -> list[str]:
+        """Take over what can change while running, the rest is returned; a bad config changes nothing."""
+        if self._reload is None:
+            return []
+        self._notifier.reloading(time.monotonic_ns() // 1000)
         try:
-            fresh = reload()
-            rules = tuned_rules(self._model.bundle.manifest.labels, fresh.labels)
+            return self._take_over(self._reload())
         except StreamerError as error:
             faults = error.faults if isinstance(error, ConfigError) else [str(error)]
             for fault in faults:
                 log.error("config not taken over: %s", fault)
-            return
+            raise
+        finally:
+            self._notifier.ready()
+
+    def _take_over(self, fresh: Config) -> list[str]:
+        rules = tuned_rules(self._model.bundle.manifest.labels, fresh.labels)
+        security = find_security(fresh)
+        allowed = security.allowed if security else AllowList()
         for stream in self._streams:
             stream.retune(rules)
+        self._outlet.replace_allowed(allowed)
+        if self._remote:
+            self._remote.retune(rules)
+            self._remote.replace_allowed(allowed)
         set_level(fresh.log.level)
         old, self._config = self._config, fresh
         fixed = [
             name
-            for name in ("streams", "model", "engine", "runtime")
+            for name in ("streams", "model", "engine", "journal", "control", "ingest", "runtime", "security")
             if getattr(old, name) != getattr(fresh, name)
         ]
         if (
@@ -279,9 +361,10 @@ class Service:
             or old.publish.high_water != fresh.publish.high_water
         ):
             fixed.append("publish")
-        log.info("config read again: labels, log level and heartbeat are in force")
+        log.info("config read again: labels, log level, heartbeat and list of clients are in force")
         if fixed:
             log.warning("changes in %s need a restart", ", ".join(fixed))
+        return fixed
 
     def _stop(self) -> None:
         """Take what is still in the rings, tell the last events, say goodbye."""
@@ -290,63 +373,27 @@ class Service:
             while stream.source.live and not stream.ended and self._read(stream):
                 pass
             stream.end()
-        self._classify()
+        self._classify(self._streams)
         for stream in self._streams:
             self._has_news(stream)
         self._measure_cpu()
-        self._send_health()
-        log.info("stopped after %d events", self._seq)
+        self._send_health(self._streams)
+        self._send_own_health(final=True)
+        self._outlet.flush()
+        if self._remote:
+            self._remote.acknowledge(at_once=True)
+        log.info("stopped after %d events", self._seq - self._first_seq)
+
+
+def _states(streams: list[LiveStream]) -> str:
+    """What the streams are doing: each by name, or, where they are many, how many do what."""
+    if len(streams) <= STREAMS_TOLD_BY_NAME:
+        return ", ".join(f"{stream.name} {stream.state}" for stream in streams) or "no streams"
+    counts = Counter(stream.state for stream in streams)
+    return ", ".join(f"{count} streams {state}" for state, count in counts.most_common())
 
 
 def _log_line(event: Event) -> tuple[int, str, str, str, str, float]:
     # An end is no news to somebody who reads the log: it only matters to programs.
     level = logging.DEBUG if event.phase == "end" else logging.INFO
     return level, "stream %s: %s %s (%.2f)", event.stream, event.kind, event.label, event.score
-
-
-class Signals:
-    """SIGTERM and SIGINT stop (a second one at once), SIGHUP reloads, SIGUSR1 prints every thread's stack."""
-
-    def __init__(self) -> None:
-        self.stop = False
-        self._reload = False
-        self._former: dict[int, object] = {}
-
-    def take_reload(self) -> bool:
-        """True once after each SIGHUP; also empties the wake-up descriptor."""
-        with contextlib.suppress(BlockingIOError):
-            self._wake_in.recv(64)
-        asked, self._reload = self._reload, False
-        return asked
-
-    def fileno(self) -> int:
-        """Readable after a signal, so that a sleeping loop notices."""
-        return self._wake_in.fileno()
-
-    def __enter__(self) -> Signals:
-        self._wake_in, self._wake_out = socket.socketpair()
-        for end in (self._wake_in, self._wake_out):
-            end.setblocking(False)
-        self._former_wakeup = signal.set_wakeup_fd(self._wake_out.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._former[number] = signal.signal(number, self._on_stop)
-        self._former[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._on_reload)
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # no standard error to print on
-            faulthandler.register(signal.SIGUSR1, all_threads=True)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        faulthandler.unregister(signal.SIGUSR1)
-        for number, handler in self._former.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
-        signal.set_wakeup_fd(self._former_wakeup)
-        self._wake_in.close()
-        self._wake_out.close()
-
-    def _on_stop(self, number: int, _frame: FrameType | None) -> None:
-        if self.stop:
-            raise KeyboardInterrupt
-        self.stop = True
-
-    def _on_reload(self, _number: int, _frame: FrameType | None) -> None:
-        self._reload = True

@@ -277,6 +277,17 @@ def test_the_file_may_be_named_by_the_environment(file: Path) -> None:
     assert load_config(environment={"STREAMER_CONFIG": str(file)}).engine.hop_ms == 20
 
 
+def test_a_daemon_may_have_remote_streams_only(file: Path) -> None:
+    ingest = "[ingest]\nendpoints = ['tcp://127.0.0.1:7792']\n"
+    assert load(file, f"stream = []\n{ingest}").streams == []
+    assert load(file, f"{ingest}[[stream]]\nname = 'a'", flags={"stream": []}).streams == []
+    assert load(file, ingest).streams == [StreamConfig()], (
+        "the microphone goes on listening unless told not to"
+    )
+    text = f"stream = []\n{ingest}"
+    assert load(file, text, {"STREAMER_STREAM_NAME": "a"}).streams == [StreamConfig(name="a")]
+
+
 # --- Paths
 
 
@@ -378,7 +389,21 @@ SETTINGS = {
         "heartbeat_s": st.floats(0.1, 300),
         "high_water": st.integers(1, 10_000_000),
     },
+    "ingest": {
+        "endpoints": st.lists(TEXTS, max_size=3),
+        "max_streams": st.integers(1, 10_000),
+        "stream_timeout_s": st.floats(0.001, 604_800),
+    },
+    "journal": {
+        "enabled": st.booleans(),
+        "path": TEXTS,
+        "sync": st.sampled_from(["full", "normal"]),
+        "max_age_days": st.floats(0.001, 36_500),
+        "max_mb": st.floats(1, 1_000_000),
+    },
+    "control": {"endpoints": st.lists(TEXTS, max_size=3)},
     "runtime": {"directory": TEXTS},
+    "security": {"keys": TEXTS, "allowed": TEXTS, "max_clients": st.integers(1, 100_000)},
     "log": {"level": st.sampled_from(["debug", "info", "warning", "error"])},
 }
 LABEL = {

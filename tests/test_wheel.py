@@ -54,6 +54,10 @@ def test_it_hears_its_demo_scene(elsewhere: Path) -> None:
     assert '"phase": "hit"' in heard.stdout
 
 
+def test_it_brings_the_default_recipe(elsewhere: Path) -> None:
+    assert (elsewhere / "training/recipes/default.toml").is_file()
+
+
 def test_it_is_typed_and_brings_no_tests(elsewhere: Path) -> None:
     assert (elsewhere / "streamer/py.typed").is_file()
     assert not (elsewhere / "tests").exists()

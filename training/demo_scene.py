@@ -21,27 +21,27 @@ from streamer.audio import F32, SAMPLE_RATE_HZ
 from training.augment.effects import to_level
 from training.augment.synthetic import SYNTHETIC, coloured_noise
 from training.data.activity import main_span
-from training.data.prepare import decode
+from training.data.sounds import decode
 
 SEED = 3
 SPEECH_DB, SOUND_DB, BED_DB = -24.0, -27.0, -70.0
 ASSETS = Path(__file__).resolve().parent.parent / "streamer" / "assets"
 
-SCENE = (
-    ("say", "speech", "We waited nearly an hour for the ferry.", "af_kore"),
-    ("say", "computer", "Computer.", "bm_george"),
-    ("say", "go", "Go.", "am_adam"),
-    ("sound", "clock_tick", 4.0),
-    ("say", "jarvis", "Jarvis.", "bm_lewis"),
-    ("say", "left", "Left.", "af_nicole"),
-    ("say", "speech", "My sister lives near the old mill.", "af_aoede"),
-    ("sound", "music", 5.0),
-    ("say", "alexa", "Alexa.", "am_puck"),
-    ("say", "yes", "Yes.", "af_sarah"),
-    ("sound", "dog_bark", 2.0),
-    ("say", "down", "Down.", "af_alloy"),
+SCENE: tuple[tuple[str, str | float, str], ...] = (
+    ("speech", "We waited nearly an hour for the ferry.", "af_kore"),
+    ("computer", "Computer.", "bm_george"),
+    ("go", "Go.", "am_adam"),
+    ("clock_tick", 4.0, ""),
+    ("jarvis", "Jarvis.", "bm_lewis"),
+    ("left", "Left.", "af_nicole"),
+    ("speech", "My sister lives near the old mill.", "af_aoede"),
+    ("music", 5.0, ""),
+    ("alexa", "Alexa.", "am_puck"),
+    ("yes", "Yes.", "af_sarah"),
+    ("dog_bark", 2.0, ""),
+    ("down", "Down.", "af_alloy"),
 )
-"""What is heard: words by label and text, sounds by label and length in seconds."""
+"""What is heard: label and text and voice of words, label and length in seconds of sounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def spoken(data: Path, label: str, text: str, voice: str) -> Part:
     row = next((row for row in rows if row["voice"] == voice), rows[0])
     samples = decode(data / row["path"])
     spans = main_span(samples, 0.4)
-    level = to_level(np.asarray(samples, np.float32) / 32768, SPEECH_DB)
+    level = to_level(np.asarray(samples, np.float32) / np.float32(32768), SPEECH_DB)
     return Part("" if label == "speech" else label, level, *spans[0])
 
 
@@ -77,8 +77,8 @@ def scene(data: Path, seed: int = SEED) -> tuple[F32, list[dict[str, object]]]:
     """The whole scene and its truth."""
     rng = np.random.default_rng(seed)
     sounds, truth, at = [np.zeros(SAMPLE_RATE_HZ, np.float32)], [], SAMPLE_RATE_HZ
-    for what, label, *how in SCENE:
-        part = spoken(data, label, *how) if what == "say" else made(label, *how, rng)  # type: ignore[arg-type]
+    for label, what, voice in SCENE:
+        part = spoken(data, label, what, voice) if isinstance(what, str) else made(label, what, rng)
         begun_s = at / SAMPLE_RATE_HZ
         if part.label:
             times = (round(begun_s + part.onset_s, 2), round(begun_s + part.offset_s, 2))

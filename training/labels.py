@@ -63,6 +63,10 @@ class LabelSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True, eq=False
             return NotImplemented
         return self.names == other.names and (self.keywords, self.sounds) == (other.keywords, other.sounds)
 
+    def __ne__(self, other: object) -> bool:
+        """msgspec has an own one, that knows nothing of ours."""
+        return not self == other
+
     __hash__ = None  # type: ignore[assignment]
 
     def __contains__(self, label: str) -> bool:
@@ -107,8 +111,8 @@ class LabelSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True, eq=False
 
     def of_clip(self, kind: str, label: str) -> str:
         """The label that a clip of this kind holds; empty: none of these. A spoken "cat" is no mewing."""
-        own = {"keyword": self.keywords, "event": self.sounds}.get(kind, {})
-        return label if label in own else ""
+        own: dict[str, Collection[str]] = {"keyword": self.keywords, "event": self.sounds}
+        return label if label in own.get(kind, ()) else ""
 
     def merge_gap_s(self, label: str) -> float:
         """Longest pause that may lie inside one utterance or sound of this label."""

@@ -22,6 +22,8 @@ from training import cli
 
 MANIFEST = "manifest.json"
 DEMO = Path(streamer_cli.__file__).resolve().parent.parent / "assets" / "demo.ogg"
+SNRS = ("clean", "10", "0")
+"""The page goes with the bundle: fewer conditions than a page may have keep it small."""
 MOST_BYTES = 4_000_000
 """Of one variant."""
 
@@ -70,7 +72,8 @@ class Reference:
         bundle += ["--notes", str(self.notes)] if self.notes else []
         made_of = [*weights, thresholds, figures, *([self.notes] if self.notes else [])]
         self._do("tuned", [*bundle, "--out", str(tuned)], tuned / MANIFEST, made_of)
-        self._do("report", ["report", str(tuned), "--out", str(page)], page, [tuned / MANIFEST])
+        report = ["report", str(tuned), "--snr", *SNRS, "--out", str(page)]
+        self._do("report", report, page, [tuned / MANIFEST])
         self._do("bundle", [*bundle, "--page", str(page), "--out", str(self.out)])
         self._timed("check", self._check)
 
@@ -89,7 +92,7 @@ class Reference:
     def _do(
         self, name: str, command: Sequence[str], product: Path | None = None, made_of: Sequence[Path] = ()
     ) -> None:
-        """One of the trainer's commands, unless what it makes is there and newer than what that is made of."""
+        """One of the trainer's commands, unless its product is there and newer than what it is made of."""
         if product and is_newer(product, made_of):
             self.say(f"== {name}: {product} is up to date")
             return
@@ -125,9 +128,7 @@ def checkpoints(run: Path) -> list[Path]:
 
 def is_newer(product: Path, made_of: Sequence[Path]) -> bool:
     """Whether it is there, and was written after all of these."""
-    return product.exists() and all(
-        path.stat().st_mtime_ns <= product.stat().st_mtime_ns for path in made_of
-    )
+    return product.exists() and all(path.stat().st_mtime_ns <= product.stat().st_mtime_ns for path in made_of)
 
 
 def is_over(run: Path, options: argparse.Namespace) -> bool:

@@ -8,6 +8,8 @@ Every way in is a `source.Source`: mono float32 chunks, each with its place on t
 - `microphone`  Microphone: an input device, through a Ring
 - `files`       SoundFileSource: a file, paced like a microphone or as fast as possible
 - `pipe`        PcmPipeSource: raw PCM on standard input
+- `remote`      RemoteSource: a microphone on another machine, fed by `reception` and `ingest`
+- `sender`      Sender: the other end of it, on `cutter`, `send_buffer`, `link` and `line`
 - `resample`    Resampler: any rate to 16 kHz, bit-equal for any chunking
 
 Import from the module itself: importing this package loads neither PortAudio nor libsndfile nor soxr.

@@ -23,14 +23,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Load as `run` would, the model's labels included."""
     from streamer.config import load_config, tuned_rules
-    from streamer.delivery.endpoints import check_publish_endpoint
+    from streamer.delivery.endpoints import CONTROL, INGEST, PUBLISH, check_bind_endpoint, security_for
     from streamer.inference.bundle import load_bundle
 
     config = load_config(options.config, flags=flag_settings(options))
     bundle = load_bundle(config.model.bundle)
     tuned_rules(bundle.manifest.labels, config.labels)
-    for endpoint in config.publish.endpoints:
-        check_publish_endpoint(endpoint)
+    uses = ((PUBLISH, config.publish), (CONTROL, config.control), (INGEST, config.ingest))
+    endpoints = [(text, use) for use, settings in uses for text in settings.endpoints]
+    security = security_for([text for text, _ in endpoints], config.security.keys, config.security.allowed)
+    for text, use in endpoints:
+        check_bind_endpoint(text, use, security)
     if options.show:
         import msgspec
 

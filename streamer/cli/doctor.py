@@ -53,6 +53,8 @@ def run(options: argparse.Namespace) -> int:
         ("model", lambda: _model(config)),
         ("microphone", lambda: _microphones(config)),
         ("runtime dir", lambda: _runtime_directory(config)),
+        ("journal", lambda: _journal(config)),
+        ("control", lambda: _control(config)),
         ("watchdog", _watchdog),
     ]
     failed = [not _check(name, check) for name, check in checks]  # all of them, not up to the first
@@ -133,13 +135,54 @@ def _microphones(config: Config) -> str:
 
 
 def _runtime_directory(config: Config) -> str:
-    from streamer.delivery.endpoints import RuntimeDirectory, runtime_directory
+    from streamer.delivery.endpoints import RuntimeDirectory
 
-    directory = Path(config.runtime.directory or runtime_directory()).absolute()
+    directory = _runtime_path(config)
     if not directory.exists():
         return f"{directory} will be made"
     with RuntimeDirectory(directory):
         return f"{directory}, free to use"
+
+
+def _journal(config: Config) -> str:
+    import contextlib
+
+    from streamer.delivery.journal_place import JournalPlace, default_journal_path
+    from streamer.delivery.store import Refusal, Store
+
+    if not config.journal.enabled:
+        return "off: what nobody receives is lost"
+    place = JournalPlace(Path(config.journal.path or default_journal_path()))
+    if not place.database.exists():
+        return f"{place.database} will be made"
+    try:
+        place.take()
+        with contextlib.closing(Store(place.database, read_only=True)) as store:
+            store.check(every_event=True)
+            numbers = f"events {store.pruned_through + 1} to {store.head_seq}"
+    except Refusal as error:
+        raise StreamerError(
+            f"{place.database}: {error}", "a daemon that starts mends what can be mended, and says so"
+        ) from None
+    finally:
+        place.release()
+    return f"{place.database}, {numbers}, {place.size_bytes / 1e6:.1f} MB, whole"
+
+
+def _control(config: Config) -> str:
+    from streamer.delivery.endpoints import CONTROL, check_bind_endpoint, local_endpoints, security_for
+
+    endpoints = config.control.endpoints
+    security = security_for(endpoints, config.security.keys, config.security.allowed)
+    for endpoint in endpoints:
+        check_bind_endpoint(endpoint, CONTROL, security)
+    return ", ".join(endpoints) or local_endpoints(_runtime_path(config), CONTROL)[0]
+
+
+def _runtime_path(config: Config) -> Path:
+    from streamer.delivery.endpoints import runtime_directory
+
+    return Path(config.runtime.directory or runtime_directory()).absolute()
 
 
 def _watchdog() -> str:

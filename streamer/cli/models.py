@@ -45,16 +45,20 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _describe(bundle: Bundle) -> str:
+    from streamer.inference.model import VARIANTS
+
     manifest = bundle.manifest
     lines = [
         f"{manifest.name} {manifest.version}: {manifest.description}",
         f"folder    {bundle.folder}",
-        f"variants  {', '.join(role for role in manifest.files if role not in ('card', 'report'))}",
+        f"variants  {', '.join(variant for variant in VARIANTS if variant in manifest.files)}",
         f"network   {manifest.network.layers} x {manifest.network.hidden} {manifest.network.type}, "
         f"a score row every {10 * manifest.network.stride} ms",
         f"features  {manifest.features.kind}, {manifest.features.size} numbers every 10 ms",
         f"trained   {manifest.provenance.trained_utc} from {manifest.provenance.git_revision}",
         "labels    kind     threshold",
     ]
+    if "page" in manifest.files:
+        lines.insert(2, f"report    {bundle.file('page')}")
     lines += [f"  {rule.name:<20} {rule.kind:<8} {rule.threshold:.2f}" for rule in manifest.labels]
     return "\n".join(lines)

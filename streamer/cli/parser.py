@@ -5,9 +5,21 @@ from __future__ import annotations
 import argparse
 
 from streamer import __version__
-from streamer.cli import check_config, completion, devices, doctor, models, replay, run, subscribe
+from streamer.cli import (
+    check_config,
+    completion,
+    ctl,
+    devices,
+    doctor,
+    keys,
+    models,
+    replay,
+    run,
+    send,
+    subscribe,
+)
 
-COMMANDS = (run, replay, subscribe, devices, doctor, check_config, models, completion)
+COMMANDS = (run, replay, subscribe, ctl, send, devices, doctor, check_config, models, keys, completion)
 
 DESCRIPTION = "A daemon that listens: microphone in, keyword and sound-event labels out over ZeroMQ."
 

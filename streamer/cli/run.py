@@ -40,6 +40,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--heartbeat", type=float, metavar="S", help="seconds between health messages (default: 2)"
     )
+    parser.add_argument(
+        "--control",
+        action="append",
+        metavar="ENDPOINT",
+        help="ZeroMQ address to answer requests at; can be repeated",
+    )
+    parser.add_argument(
+        "--ingest",
+        action="append",
+        metavar="ENDPOINT",
+        help="ZeroMQ address to take sound at from `streamer send`; can be repeated",
+    )
+    parser.add_argument(
+        "--remote-only", action="store_true", help="with --ingest: no streams but those that are sent"
+    )
+    parser.add_argument(
+        "--journal", metavar="PATH", help="where events are kept (default: journal.db in the state directory)"
+    )
+    parser.add_argument(
+        "--no-journal",
+        dest="keep_journal",
+        action="store_const",
+        const=False,
+        help="keep no events: what nobody receives is lost",
+    )
     parser.add_argument("--runtime-dir", metavar="DIR", help="where sockets and the lock are")
     parser.add_argument(
         "--log-level",

@@ -56,7 +56,7 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_stream_options(parser: argparse.ArgumentParser) -> None:
+def add_stream_options(parser: argparse.ArgumentParser, name_default: str = "default") -> None:
     """What to listen to."""
     parser.add_argument(
         "--source",
@@ -83,7 +83,7 @@ def add_stream_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--loop", action="store_const", const=True, help="file: begin again at its end")
     parser.add_argument(
-        "--stream", dest="name", metavar="NAME", help="the stream's name in topics (default: default)"
+        "--stream", dest="name", metavar="NAME", help=f"the stream's name in topics (default: {name_default})"
     )
 
 
@@ -97,10 +97,19 @@ def flag_settings(options: argparse.Namespace) -> dict[str, Any]:
         raise ConfigError([f"--file and --source {stream['source']} contradict each other: give one of them"])
     if stream:
         settings["stream"] = [stream]
+    if getattr(options, "remote_only", False):
+        if stream:
+            raise ConfigError(
+                [f"--remote-only and options of a stream ({', '.join(stream)}) contradict each other"]
+            )
+        settings["stream"] = []
     for section, names in {
         "model": {"model": "bundle", "variant": "variant"},
         "engine": {"hop_ms": "hop_ms"},
         "publish": {"publish": "endpoints", "heartbeat": "heartbeat_s"},
+        "journal": {"journal": "path", "keep_journal": "enabled"},
+        "control": {"control": "endpoints"},
+        "ingest": {"ingest": "endpoints"},
         "runtime": {"runtime_dir": "directory"},
         "log": {"log_level": "level"},
     }.items():

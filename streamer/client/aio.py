@@ -1,63 +1,68 @@
-"""The subscriber's library for asyncio; the same as `Subscriber`, with `async` before the verbs."""
+"""The client for asyncio: `AsyncSubscriber` and `AsyncControl`, the same with `async` before the verbs."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from typing import Self
+from typing import Any, Self
 
 import zmq
 import zmq.asyncio
 
-from streamer.client import connect
-from streamer.client.bookkeeping import DEFAULT_TOPICS, Judge, Ledger, OnSilence, topic_prefixes
-from streamer.delivery.endpoints import check_subscribe_endpoint, default_subscribe_endpoint
-from streamer.delivery.messages import Event, Record
+from streamer.client.front import Front
+from streamer.client.pages import Page, read_page
+from streamer.client.questions import ControlFront, Question, ReplyT
+from streamer.client.records import Record
+from streamer.delivery import requests
+from streamer.delivery.messages import Event
+from streamer.delivery.requests import Request
 
-__all__ = ["AsyncSubscriber"]
+__all__ = ["AsyncControl", "AsyncSubscriber"]
 
 
-class AsyncSubscriber(Judge):
-    """Typed records from a daemon for asyncio; to be made, used and closed on one event loop.
-
-    The arguments are those of `Subscriber`.
-    """
-
-    def __init__(
-        self,
-        endpoint: str | None = None,
-        *,
-        topics: str | Sequence[str] = DEFAULT_TOPICS,
-        frames: bool = False,
-        on_silence: OnSilence = "wait",
-    ) -> None:
-        checked = check_subscribe_endpoint(endpoint or default_subscribe_endpoint())
-        self.endpoint = checked.text
-        prefixes = topic_prefixes(topics, frames)
-        self._ledger = Ledger(prefixes, on_silence)
-        self._context = zmq.asyncio.Context()
-        self._socket = self._context.socket(zmq.SUB)
-        try:
-            connect(self._socket, checked, prefixes)
-        except BaseException:
-            self.close()
-            raise
+class AsyncSubscriber(Front):
+    """`Front` says what it does; to be made, used and closed on one event loop."""
 
     async def receive(self, timeout_s: float | None = None) -> Record | None:
         """The next record; None if none came within `timeout_s`. Cancelling it loses nothing."""
-        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
-        while True:
-            # wait first and take without waiting: a cancelled recv could take a message with it
-            if await self._socket.poll(self._ledger.wait_ms(deadline_s)):
-                record = self._ledger.read(await self._socket.recv_multipart(zmq.NOBLOCK))
-                if record is not None:
-                    return record
-            self._ledger.check_silence()
-            if deadline_s is not None and time.monotonic() >= deadline_s:
-                return None
+        deadline_s = self._begin(timeout_s)
+        record = self._ledger.take()
+        while record is None:
+            found = await self._move(deadline_s)
+            record = self._ledger.take()
+            if record is None and self._is_over(deadline_s, found):
+                break
+        return record
+
+    async def _move(self, deadline_s: float | None) -> bool:
+        """Wait, then move one message; False if none came."""
+        wanted, wait_ms = self._prepare(deadline_s)
+        poller = zmq.asyncio.Poller()
+        poller.register(self._events, zmq.POLLIN)
+        poller.register(self._control, wanted)
+        # wait first and take without waiting: a cancelled recv could take a message with it
+        ready = dict(await poller.poll(wait_ms))
+        now_s = time.monotonic()
+        self._ledger.woke(now_s)
+        possible = ready.get(self._control, 0)
+        if not possible & zmq.POLLIN:
+            self._ledger.tick(now_s)
+        if possible & zmq.POLLIN:
+            self._ledger.answered(await self._control.recv_multipart(zmq.NOBLOCK), now_s)
+        elif possible & zmq.POLLOUT:
+            try:
+                await self._control.send(self._ledger.ask(now_s), zmq.NOBLOCK)
+            except zmq.Again:
+                self._ledger.not_sent(now_s)
+        elif ready:
+            self._ledger.heard(await self._events.recv_multipart(zmq.NOBLOCK), now_s)
+        if ready:
+            await asyncio.sleep(0)  # others have their turn, however much there is to read
+        return bool(ready)
 
     async def events(self) -> AsyncIterator[Event]:
-        """Only the events, as they come."""
+        """Only the events, as they come; what was missed is counted in `missed`."""
         async for record in self:
             if isinstance(record, Event):
                 yield record
@@ -68,13 +73,94 @@ class AsyncSubscriber(Judge):
             if record is not None:
                 yield record
 
-    def close(self) -> None:
-        """Close the socket; may be called twice."""
-        self._socket.close(linger=0)
-        self._context.term()
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self.close()
+
+    def _make_context(self) -> zmq.Context[Any]:
+        return zmq.asyncio.Context()
+
+
+class AsyncControl(ControlFront):
+    """`ControlFront` says what it does; to be used on one event loop, one request at a time."""
+
+    async def ping(self) -> requests.PingReply:
+        """Whether anybody is there, and how far the journal is."""
+        return await self._ask(requests.Ping(), requests.PingReply)
+
+    async def status(self) -> requests.StatusReply:
+        """How all streams, the journal and the sockets are."""
+        return await self._ask(requests.Status(), requests.StatusReply)
+
+    async def streams(self) -> list[requests.StreamInfo]:
+        """The streams."""
+        return (await self._ask(requests.Streams(), requests.StreamsReply)).streams
+
+    async def labels(self) -> list[requests.LabelInfo]:
+        """The labels of each stream and the rules in force."""
+        return (await self._ask(requests.Labels(), requests.LabelsReply)).labels
+
+    async def replay(
+        self,
+        since_seq: int | None = None,
+        *,
+        since_utc: str | None = None,
+        topics: Sequence[str] = (),
+        limit: int = requests.REPLAY_MAX,
+    ) -> Page:
+        """A page of past events; ask again with its `last` as `since_seq` while there is more."""
+        request = requests.Replay(since_seq=since_seq, since_utc=since_utc, topics=list(topics), limit=limit)
+        asking = Question(request, requests.ReplayReply)
+        return read_page(await self._answer(asking), asking.bodies)
+
+    async def mute(self, stream: str | None = None) -> list[str]:
+        """Stop listening on a stream, or on all; the streams that were told."""
+        return (await self._ask(requests.Mute(stream=stream), requests.MuteReply)).streams
+
+    async def unmute(self, stream: str | None = None) -> list[str]:
+        """Listen again; the streams that were told."""
+        return (await self._ask(requests.Unmute(stream=stream), requests.MuteReply)).streams
+
+    async def threshold(
+        self, label: str, value: float | None, stream: str | None = None
+    ) -> requests.ThresholdReply:
+        """Another threshold for a label until the daemon ends or reloads; None: as the config has it."""
+        request = requests.Threshold(label=label, value=value, stream=stream)
+        return await self._ask(request, requests.ThresholdReply)
+
+    async def reload(self) -> list[str]:
+        """Read the config again; the sections whose changes need a restart."""
+        return (await self._ask(requests.Reload(), requests.ReloadReply)).needs_restart
+
+    async def shutdown(self) -> None:
+        """End the daemon."""
+        await self._ask(requests.Shutdown(), requests.Done)
+
+    async def _ask(self, request: Request, kind: type[ReplyT]) -> ReplyT:
+        return await self._answer(Question(request, kind))
+
+    async def _answer(self, asking: Question[ReplyT]) -> ReplyT:
+        deadline_s = time.monotonic() + self.timeout_s
+        await self._wait(zmq.POLLOUT, deadline_s)
+        await self._socket.send(asking.frame, zmq.NOBLOCK)
+        while True:
+            await self._wait(zmq.POLLIN, deadline_s)
+            reply = asking.read(await self._socket.recv_multipart(zmq.NOBLOCK))
+            if reply is not None:
+                return reply
+
+    async def _wait(self, flags: int, deadline_s: float) -> None:
+        left_ms = max(0, round((deadline_s - time.monotonic()) * 1_000))
+        if not await self._socket.poll(left_ms, flags):
+            raise self._nobody()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *error: object) -> None:
         self.close()
+
+    def _make_context(self) -> zmq.Context[Any]:
+        return zmq.asyncio.Context()

@@ -1,4 +1,4 @@
-"""Where the daemon publishes and subscribers look: the runtime directory, its lock, and addresses."""
+"""Where the daemon binds and clients look: addresses, the runtime directory and its lock."""
 
 from __future__ import annotations
 
@@ -9,22 +9,35 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from streamer.errors import SocketError
+from streamer.security.setup import NO_KEYS, Security, open_security
 
-PUBLISH_PORT = 7790
-"""The daemon's TCP port on loopback."""
-EVENTS_SOCKET = "events.sock"
 LOCK_FILE = "streamer.lock"
 IPC_PATH_MAX_BYTES = 107
 """sockaddr_un.sun_path on Linux, less the closing zero."""
 PORT_MAX = 65_535
 
 _TCP = re.compile(r"tcp://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+|\*):(?P<port>[0-9]{1,5}|\*)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a socket of the daemon is for: its usual file and port, and the option that moves it."""
+
+    verb: str
+    file: str
+    port: int
+    option: str
+
+
+PUBLISH = Use("publish", "events.sock", 7790, "`--publish ENDPOINT`")
+CONTROL = Use("take requests", "control.sock", 7791, "endpoints in [control]")
+INGEST = Use("take sound", "ingest.sock", 7792, "endpoints in [ingest]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +49,12 @@ class Endpoint:
     path: Path | None = None
     host: str = ""
     port: int = 0
-    """0: any free port (publishing only)."""
+    """0: any free port (binding only)."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether nobody outside this machine can reach it; what is not local is bound with CURVE only."""
+        return self.path is not None or is_loopback(self.host)
 
 
 def runtime_directory(environ: Mapping[str, str] | None = None) -> Path:
@@ -53,16 +71,26 @@ def runtime_directory(environ: Mapping[str, str] | None = None) -> Path:
     return Path(tempfile.gettempdir()) / f"streamer-{os.geteuid()}"
 
 
+def local_endpoints(runtime: Path, use: Use) -> tuple[str, str]:
+    """The usual addresses on this machine: the socket file, and TCP on loopback."""
+    return f"ipc://{runtime}/{use.file}", f"tcp://127.0.0.1:{use.port}"
+
+
 def default_publish_endpoints(runtime: Path) -> list[str]:
     """The addresses that a daemon publishes on when its config names none."""
-    return [f"ipc://{runtime}/{EVENTS_SOCKET}", f"tcp://127.0.0.1:{PUBLISH_PORT}"]
+    return list(local_endpoints(runtime, PUBLISH))
 
 
 def default_subscribe_endpoint(environ: Mapping[str, str] | None = None) -> str:
+    """Where to subscribe when nobody says."""
+    return default_connect_endpoint(PUBLISH, environ)
+
+
+def default_connect_endpoint(use: Use, environ: Mapping[str, str] | None = None) -> str:
     """The ipc address if a socket of ours is there, else TCP on loopback."""
-    path = runtime_directory(environ) / EVENTS_SOCKET
-    ipc, tcp = default_publish_endpoints(path.parent)
-    return ipc if _is_our_socket(path) else tcp
+    runtime = runtime_directory(environ)
+    ipc, tcp = local_endpoints(runtime, use)
+    return ipc if _is_our_socket(runtime / use.file) else tcp
 
 
 def _is_our_socket(path: Path) -> bool:
@@ -74,37 +102,61 @@ def _is_our_socket(path: Path) -> bool:
         return False
 
 
-def check_publish_endpoint(text: str) -> Endpoint:
-    """Check an address to publish on: local only, since nothing is authenticated yet."""
-    endpoint = _parse(text)
+def check_publish_endpoint(text: str, security: Security | None = None) -> Endpoint:
+    """Check an address to publish on."""
+    return check_bind_endpoint(text, PUBLISH, security)
+
+
+def check_bind_endpoint(text: str, use: Use, security: Security | None = None) -> Endpoint:
+    """Check an address to bind; one that others can reach wants a key pair and a list of who may come in."""
+    endpoint = _parse(text, use)
     if endpoint.path is not None:
         return endpoint
     # ZeroMQ binds to numbers, not names
     host = "127.0.0.1" if endpoint.host == "localhost" else endpoint.host
-    if not _is_loopback(host):
-        raise SocketError(
-            f"{text} is not on loopback: it needs CURVE keys, which this version does not offer yet",
-            f"publish on this machine only, such as tcp://127.0.0.1:{PUBLISH_PORT}",
-        )
+    if not is_loopback(host):
+        if host != "*" and not _is_number(host):
+            raise SocketError(
+                f"{text} is not on loopback, and {host} is no number of an address",
+                f"name the number, or all: tcp://*:{endpoint.port or use.port}",
+            )
+        lacking, remedy = security.lacking() if security else NO_KEYS
+        if lacking:
+            raise SocketError(f"{text} is not on loopback: {lacking}", remedy)
     return Endpoint(f"tcp://{host}:{endpoint.port or '*'}", host=host, port=endpoint.port)
 
 
 def check_subscribe_endpoint(text: str) -> Endpoint:
     """Check an address to subscribe to."""
-    endpoint = _parse(text)
+    return check_connect_endpoint(text, PUBLISH)
+
+
+def check_connect_endpoint(text: str, use: Use) -> Endpoint:
+    """Check an address to connect to."""
+    endpoint = _parse(text, use)
     if endpoint.path is None and (endpoint.host == "*" or endpoint.port == 0):
         raise SocketError(
-            f"{text} is no address to connect to", f"name host and port: tcp://127.0.0.1:{PUBLISH_PORT}"
+            f"{text} is no address to connect to", f"name host and port: tcp://127.0.0.1:{use.port}"
         )
     return endpoint
 
 
-def _parse(text: str) -> Endpoint:
+def security_for(
+    endpoints: Iterable[str], directory: str | Path | None = None, allowed_file: str | Path | None = None
+) -> Security | None:
+    """Keys and the list of clients, where an address wants them; None for a daemon of this machine alone."""
+    tcp = (match for text in endpoints if (match := _TCP.fullmatch(text)))
+    if all(is_loopback(match["host"]) for match in tcp):
+        return None
+    return open_security(directory, allowed_file)
+
+
+def _parse(text: str, use: Use) -> Endpoint:
     if text.startswith("ipc://"):
         return _parse_ipc(text)
     if text.startswith("tcp://"):
-        return _parse_tcp(text)
-    raise SocketError(f"{text!r} is no address", f"use ipc:///PATH or tcp://127.0.0.1:{PUBLISH_PORT}")
+        return _parse_tcp(text, use)
+    raise SocketError(f"{text!r} is no address", f"use ipc:///PATH or tcp://127.0.0.1:{use.port}")
 
 
 def _parse_ipc(text: str) -> Endpoint:
@@ -124,11 +176,11 @@ def _parse_ipc(text: str) -> Endpoint:
     return Endpoint(text, path=Path(path))
 
 
-def _parse_tcp(text: str) -> Endpoint:
+def _parse_tcp(text: str, use: Use) -> Endpoint:
     match = _TCP.fullmatch(text)
     if not match:
         raise SocketError(
-            f"{text!r} is no TCP address", f"write tcp://HOST:PORT, such as tcp://127.0.0.1:{PUBLISH_PORT}"
+            f"{text!r} is no TCP address", f"write tcp://HOST:PORT, such as tcp://127.0.0.1:{use.port}"
         )
     port = 0 if match["port"] == "*" else int(match["port"])
     if port > PORT_MAX:
@@ -136,11 +188,17 @@ def _parse_tcp(text: str) -> Endpoint:
     return Endpoint(text, host=match["host"], port=port)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host, as it stands in an address, is this machine's loopback."""
+    return host == "localhost" or (_is_number(host) and ipaddress.ip_address(host.strip("[]")).is_loopback)
+
+
+def _is_number(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        ipaddress.ip_address(host.strip("[]"))
     except ValueError:
         return False
+    return True
 
 
 class RuntimeDirectory:

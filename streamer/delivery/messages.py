@@ -22,6 +22,7 @@ VERSION = 1
 Kind = Literal["keyword", "sound"]
 Phase = Literal["hit", "start", "end"]
 State = Literal["starting", "listening", "muted", "no-device", "stalled", "stopping"]
+JournalState = Literal["ok", "off", "failing"]
 Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -37,8 +38,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     type: Literal["event"] = "event"
     run: str
     """Random hexadecimal name of this run of the daemon."""
+    journal: str = ""
+    """Random hexadecimal name of the journal that the event is kept in; "" where the daemon keeps none."""
     seq: Annotated[int, msgspec.Meta(ge=1)]
-    """Number of this event in the run, over all streams: from 1, without holes."""
+    """Number of this event in the journal (without one: in the run), over all streams: 1, 2, 3 ..."""
     stream: Name
     """Name of the stream that it was heard on."""
     kind: Kind
@@ -58,7 +61,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     time_utc: str
     """Wall clock of the detection, ISO 8601 with milliseconds and Z."""
     reason: str = ""
-    """Why an end came without the sound ending ("gap", "max-duration", "stop"); else "". More may come."""
+    """Why an end came before the sound's ("gap", "max-duration", "muted", "stop"); else "". More may come."""
     model: str
     """Name of the model bundle."""
 
@@ -116,8 +119,18 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds since the run began."""
     heartbeat_s: Annotated[float, msgspec.Meta(gt=0)]
     """Seconds between two of these messages; three of them without one mean that the daemon is gone."""
+    journal: str = ""
+    """Random hexadecimal name of the journal; "" where the daemon keeps none."""
     seq: Count
-    """Number of the last event published in the run, over all streams; 0 before the first."""
+    """Number of the last event published in the journal (without one: in the run); 0 before the first."""
+    oldest_seq: Count = 0
+    """The journal keeps no event before this number; 0 without a journal."""
+    journal_state: JournalState = "off"
+    """"failing": events are published, but cannot be written at present."""
+    journal_detail: str = ""
+    """What is wrong with the journal, or was found wrong with it at the start, for people; may be ""."""
+    journal_pending: Count = 0
+    """Events published and not yet written to the journal."""
     source: str
     """Description of where the sound comes from."""
     listened_s: float
@@ -176,6 +189,12 @@ def new_run() -> str:
 def utc_text(unix_s: float) -> str:
     """Wall clock as the messages write it: 2026-01-31T12:00:00.123Z."""
     return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def utc_ms(text: str) -> int:
+    """Milliseconds since 1970 of a moment as the messages write it; ValueError for what is none."""
+    moment = datetime.fromisoformat(text)
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000)
 
 
 def pack_scores(scores: NDArray[Any]) -> bytes:

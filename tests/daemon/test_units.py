@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -115,6 +116,7 @@ def test_a_real_systemd_runs_the_system_unit(models: Path, tmp_path: Path) -> No
             config.parent.mkdir()
             config.write_text(CONFIG)
             walk_through_its_life(container, config)
+            let_others_in(container, config)
             assert container.systemctl("start", "user-unit").returncode == 0
             container.wait_for(
                 lambda: "listening; " in container.show("user-unit")["StatusText"], START_TIMEOUT_S
@@ -127,6 +129,7 @@ def test_a_real_systemd_runs_the_system_unit(models: Path, tmp_path: Path) -> No
 def as_system_unit(unit: Path, folder: Path) -> Path:
     """The user's unit, run by the system's manager: its restrictions are the same there."""
     text = unit.read_text().replace("%h/.local/share/streamer", "/opt/streamer")
+    text = text.replace("[Service]\n", "[Service]\nEnvironment=XDG_STATE_HOME=/root/.local/state\n")
     (folder / "user-unit.service").write_text(text)
     return folder / "user-unit.service"
 
@@ -143,6 +146,8 @@ def walk_through_its_life(container: Booted, config: Path) -> None:
     assert '"label":"mid"' in heard
     assert mode(container, "/run/streamer/events.sock") == "600"
     assert mode(container, "/run/streamer") == "700"
+    assert mode(container, "/var/lib/streamer") == "700"
+    assert mode(container, "/var/lib/streamer/journal.db") == "600"
     assert uid(container, first["MainPID"]) != "0"
 
     config.write_text(CONFIG + "[labels.mid]\nthreshold = 0.9\n")
@@ -155,7 +160,11 @@ def walk_through_its_life(container: Booted, config: Path) -> None:
     container.wait_for(lambda: container.show("streamer")["NRestarts"] == "1", START_TIMEOUT_S)
     container.wait_for(lambda: container.show("streamer")["SubState"] == "running", START_TIMEOUT_S)
     assert container.show("streamer")["MainPID"] != first["MainPID"]
-    assert '"label":"mid"' in subscribe_inside(container)
+    heard_again = subscribe_inside(container)
+    before, after = json.loads(heard), json.loads(heard_again)
+    assert after["label"] == "mid"
+    assert after["journal"] == before["journal"]
+    assert after["seq"] > before["seq"], "the numbers go on"
 
     assert container.systemctl("stop", "streamer").returncode == 0
     last = container.show("streamer")
@@ -168,12 +177,36 @@ def walk_through_its_life(container: Booted, config: Path) -> None:
     ]
 
 
+def let_others_in(container: Booted, config: Path) -> None:
+    """With keys that root makes in the service's own place, and a service that is another user's."""
+    config.write_text(CONFIG.replace("[publish]\n", '[publish]\nendpoints = ["tcp://*:7790"]\n'))
+    ours = keys(container, "new", "lab")
+    keys(container, "new", "me", "--keys", "/root/mine")
+    mine = keys(container, "show", "--plain", "--keys", "/root/mine").strip()
+    keys(container, "allow", "me", mine)
+    keys(container, "trust", "127.0.0.1", ours.split("public key: ")[1].split()[0], "--keys", "/root/mine")
+    assert container.systemctl("start", "streamer").returncode == 0, log(container)
+    connect = ("--connect", "tcp://127.0.0.1:7790", "--keys", "/root/mine")
+    assert '"label":"mid"' in subscribe_inside(container, *connect)
+    owner = uid(container, container.show("streamer")["MainPID"])
+    found = container.run("stat", "-c", "%u %a", "/var/lib/streamer/keys/allowed.toml").stdout.split()
+    assert found == [owner, "600"]
+    assert container.systemctl("stop", "streamer").returncode == 0
+    config.write_text(CONFIG)
+
+
+def keys(container: Booted, *arguments: str) -> str:
+    done = container.run("/opt/streamer/bin/streamer", "keys", *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def log(container: Booted) -> str:
     """What the program itself has said."""
     return container.journal("-t", "streamer")
 
 
-def subscribe_inside(container: Booted) -> str:
+def subscribe_inside(container: Booted, *connect: str) -> str:
     done = container.run(
         "/opt/streamer/bin/streamer",
         "subscribe",
@@ -182,8 +215,7 @@ def subscribe_inside(container: Booted) -> str:
         "1",
         "--timeout",
         "15",
-        "--connect",
-        "ipc:///run/streamer/events.sock",
+        *(connect or ("--connect", "ipc:///run/streamer/events.sock")),
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

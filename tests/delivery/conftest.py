@@ -98,6 +98,7 @@ def make_event() -> Make:
     def make(**changes: Any) -> Event:
         fields: dict[str, Any] = {
             "run": "5f3a9c0e12b4d678",
+            "journal": "c0ffee1234567890",
             "seq": 1,
             "stream": "kitchen",
             "kind": "sound",
@@ -150,7 +151,12 @@ def make_health() -> Make:
             "time_utc": "2026-01-31T12:00:05.000Z",
             "uptime_s": 65.0,
             "heartbeat_s": 5.0,
+            "journal": "c0ffee1234567890",
             "seq": 3,
+            "oldest_seq": 1,
+            "journal_state": "ok",
+            "journal_detail": "",
+            "journal_pending": 0,
             "source": 'microphone "USB Audio" (48000 Hz, 1 channel)',
             "listened_s": 64.5,
             "level_dbfs": -42.5,

@@ -14,15 +14,27 @@ import pytest
 
 from streamer.delivery import endpoints
 from streamer.delivery.endpoints import (
+    CONTROL,
+    INGEST,
     IPC_PATH_MAX_BYTES,
+    PUBLISH,
     RuntimeDirectory,
+    Use,
+    check_bind_endpoint,
+    check_connect_endpoint,
     check_publish_endpoint,
     check_subscribe_endpoint,
+    default_connect_endpoint,
     default_publish_endpoints,
     default_subscribe_endpoint,
+    local_endpoints,
     runtime_directory,
+    security_for,
 )
-from streamer.errors import EXIT_SOCKET, SocketError
+from streamer.errors import EXIT_SOCKET, SecurityError, SocketError
+from streamer.security.allowed import AllowList, Client
+from streamer.security.keys import KeyPair
+from streamer.security.setup import Security
 
 LONGEST = "/" + "x" * (IPC_PATH_MAX_BYTES - 1)
 
@@ -44,26 +56,68 @@ def test_addresses_to_publish_on(text: str, bound: str) -> None:
     assert check_publish_endpoint(text).text == bound
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
-        "*",
-        "0.0.0.0",
-        "[::]",
-        "192.168.1.7",
-        "[fe80::1]",
-        "eth0",
-        "lo",
-        "example.org",
-        "127.1",
-        "[127.0.0.1.9]",
-    ],
-)
-def test_what_is_not_loopback_is_refused(host: str) -> None:
-    with pytest.raises(
-        SocketError, match=r"needs CURVE keys, which this version does not offer yet; .*127\.0\.0\.1"
+REACHABLE = ["*", "0.0.0.0", "[::]", "192.168.1.7", "[fe80::1]", "[::ffff:192.168.1.7]"]
+KEYS = KeyPair("daemon", "p" * 40, "s" * 40)
+LIST = AllowList([Client(name="bob", key="b" * 40, rights=frozenset({"listen"}))])
+USES = [PUBLISH, CONTROL, INGEST]
+
+
+def security(keys: KeyPair | None, allowed: AllowList) -> Security:
+    return Security(Path("/keys"), Path("/keys/allowed.toml"), keys, allowed)
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("host", REACHABLE)
+def test_what_others_can_reach_needs_keys_and_a_list(host: str, use: Use) -> None:
+    text = f"tcp://{host}:7777"
+    for given, lacking, remedy in (
+        (None, "keys and a list of clients", "`streamer keys new`, then `streamer keys allow"),
+        (security(None, LIST), "a key pair, and there is none in /keys", "`streamer keys new`, then"),
+        (
+            security(KEYS, AllowList()),
+            "a list of clients, and there is none",
+            "`streamer keys allow NAME KEY`",
+        ),
     ):
-        check_publish_endpoint(f"tcp://{host}:7790")
+        with pytest.raises(SocketError) as caught:
+            check_bind_endpoint(text, use, given)
+        assert caught.value.message.startswith(f"{text} is not on loopback: it needs {lacking}")
+        assert remedy in caught.value.remedy
+    endpoint = check_bind_endpoint(text, use, security(KEYS, LIST))
+    assert (endpoint.text, endpoint.is_local) == (text, False)
+
+
+@pytest.mark.parametrize(
+    "host", ["eth0", "lo", "example.org", "127.1", "[127.0.0.1.9]", "localhost.example.org"]
+)
+def test_names_are_nothing_to_bind_to(host: str) -> None:
+    for given in (None, security(KEYS, LIST)):
+        with pytest.raises(SocketError, match=r"is no number of an address; .* tcp://\*:7790"):
+            check_publish_endpoint(f"tcp://{host}:7790", given)
+
+
+@pytest.mark.parametrize("use", USES)
+def test_this_machine_alone_needs_no_keys(use: Use, runtime: Path) -> None:
+    for text in (*local_endpoints(runtime, use), "tcp://[::1]:*", "tcp://localhost:1", "tcp://127.255.0.1:1"):
+        endpoint = check_bind_endpoint(text, use)
+        assert endpoint.is_local
+        assert check_bind_endpoint(text, use, security(KEYS, LIST)) == endpoint
+
+
+def test_keys_are_only_read_where_an_address_wants_them(tmp_path: Path) -> None:
+    loose = tmp_path / "own.key"
+    loose.touch(0o666)
+    loose.chmod(0o666)
+    local = ["tcp://127.0.0.1:1", "tcp://[::1]:1", "tcp://localhost:1", "ipc:///x", "nonsense"]
+    assert security_for(local, tmp_path) is None
+    assert security_for([], tmp_path) is None
+    for host in (*REACHABLE, "example.org"):
+        with pytest.raises(SecurityError, match="open to others"):
+            security_for([*local, f"tcp://{host}:1"], tmp_path)
+    loose.unlink()
+    found = security_for(["tcp://*:1"], tmp_path)
+    assert found is not None
+    assert (found.keys, len(found.allowed), found.directory) == (None, 0, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -125,10 +179,18 @@ def test_the_runtime_directory_is_the_service_managers_then_the_sessions(
 
 
 def test_default_addresses(runtime: Path) -> None:
-    ipc, tcp = default_publish_endpoints(runtime)
-    assert (ipc, tcp) == (f"ipc://{runtime}/events.sock", "tcp://127.0.0.1:7790")
-    check_publish_endpoint(ipc)
-    check_publish_endpoint(tcp)
+    expected = {
+        PUBLISH: ("events.sock", 7790),
+        CONTROL: ("control.sock", 7791),
+        INGEST: ("ingest.sock", 7792),
+    }
+    for use, (file, port) in expected.items():
+        assert local_endpoints(runtime, use) == (f"ipc://{runtime}/{file}", f"tcp://127.0.0.1:{port}")
+        environ = {"RUNTIME_DIRECTORY": str(runtime)}
+        assert default_connect_endpoint(use, environ) == f"tcp://127.0.0.1:{port}"
+        with pytest.raises(SocketError, match=f"name host and port: tcp://127.0.0.1:{port}"):
+            check_connect_endpoint("tcp://*:1", use)
+    assert default_publish_endpoints(runtime) == [*local_endpoints(runtime, PUBLISH)]
 
 
 def test_subscribers_take_the_socket_file_if_there_is_one(

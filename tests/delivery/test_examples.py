@@ -9,11 +9,17 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
+import zmq
 
 from streamer.delivery.publisher import Publisher
+from streamer.security.allowed import AllowList, Client
+from streamer.security.guard import Guard, GuardThread
+from streamer.security.keys import OWN_KEY, make_pair, write_pair
+from streamer.security.setup import Security
+from tests.support.fake_daemon import FakeDaemon
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ROOT = EXAMPLES.parent
@@ -42,9 +48,15 @@ def _environment(**more: str) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": path} | more
 
 
-def _run(command: Sequence[str], publisher: Publisher, events: Sequence[Any], env: dict[str, str]) -> str:
+def _run(
+    command: Sequence[str],
+    publisher: Publisher,
+    events: Sequence[Any],
+    env: dict[str, str],
+    keys: Sequence[str] = (),
+) -> str:
     """Run until it has heard all events and has left by itself; its standard output."""
-    full = [*command, publisher.endpoints[0], str(COUNT)]
+    full = [*command, publisher.endpoints[0], str(COUNT), *keys]
     with subprocess.Popen(
         full, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
     ) as process:
@@ -83,6 +95,27 @@ def test_python(script: str, publisher: Publisher, events: list[Any]) -> None:
     assert "0.875" in out
 
 
+def test_python_exactly_once(runtime: Path, tmp_path: Path) -> None:
+    """It ends after two events, and goes on with the third the next time."""
+    with FakeDaemon(runtime) as daemon:
+        daemon.hear(5, unsent=True)
+        command = [sys.executable, str(EXAMPLES / "exactly_once.py"), daemon.endpoint, "2"]
+        lines = []
+        for _ in range(2):
+            done = subprocess.run(
+                command,
+                cwd=tmp_path,
+                env=_environment(),
+                capture_output=True,
+                text=True,
+                timeout=DEADLINE_S,
+                check=False,
+            )
+            assert (done.returncode, done.stderr) == (0, "")
+            lines += done.stdout.splitlines()
+    assert lines == ["noted hello 1", "noted hello 2", "noted stop 3", "noted hello 4"]
+
+
 def test_python_async_tells_of_health(publisher: Publisher, events: list[Any], make_health: Any) -> None:
     class WithHealth(list[Any]):
         def __iter__(self) -> Iterator[Any]:
@@ -105,7 +138,46 @@ def test_shell(publisher: Publisher, events: list[Any]) -> None:
     ]
 
 
-def test_c(publisher: Publisher, events: list[Any], tmp_path: Path) -> None:
+class Everywhere:
+    """A publisher that other machines can reach, and the keys of the one that may listen."""
+
+    def __init__(self, folder: Path) -> None:
+        daemon, own = make_pair("daemon"), make_pair("me")
+        self.key_file = folder / OWN_KEY
+        write_pair(self.key_file, own)
+        allowed = AllowList([Client(name="me", key=own.public, rights=frozenset({"listen"}))])
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._guard = Guard(self._context, allowed)
+        self.publisher = Publisher(
+            ["tcp://0.0.0.0:*"],
+            context=self._context,
+            guard=self._guard,
+            security=Security(folder, folder / "allowed.toml", daemon, allowed),
+        )
+        self.publisher.endpoints[0] = self.publisher.endpoints[0].replace("0.0.0.0", "127.0.0.1")
+        self.keys = (daemon.public, str(self.key_file))
+
+    def __enter__(self) -> Self:
+        self._door = GuardThread(self._guard).__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._door.__exit__()
+        self.publisher.close()
+        self._guard.close()
+        self._context.term()
+
+
+@pytest.fixture
+def everywhere(tmp_path: Path) -> Iterator[Everywhere]:
+    """It lets in who has the right keys."""
+    with Everywhere(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def c_program(tmp_path: Path) -> str:
+    """The C example, compiled."""
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler (cc) is installed")
@@ -131,12 +203,29 @@ def test_c(publisher: Publisher, events: list[Any], tmp_path: Path) -> None:
         "-lzmq",
     ]
     subprocess.run(build, check=True, timeout=60)
-    out = _run([str(program)], publisher, events, _environment())
+    return str(program)
+
+
+def test_c(publisher: Publisher, events: list[Any], c_program: str) -> None:
+    out = _run([c_program], publisher, events, _environment())
     _assert_lines(out, ["keyword.hello.kitchen {", "sound.dog-bark.kitchen {", "sound.dog-bark.kitchen {"])
     assert [json.loads(line.partition(" ")[2])["seq"] for line in out.splitlines()] == [1, 2, 3]
 
 
-def test_node(publisher: Publisher, events: list[Any], tmp_path: Path) -> None:
+def test_c_with_keys(everywhere: Everywhere, events: list[Any], c_program: str) -> None:
+    out = _run([c_program], everywhere.publisher, events, _environment(), everywhere.keys)
+    _assert_lines(out, ["keyword.hello.kitchen {", "sound.dog-bark.kitchen {", "sound.dog-bark.kitchen {"])
+
+
+def test_c_without_its_key_file(c_program: str) -> None:
+    command = [c_program, "tcp://127.0.0.1:1", "1", make_pair("x").public, "/nowhere/own.key"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    assert (done.returncode, done.stderr) == (1, "/nowhere/own.key: No such file or directory\n")
+
+
+@pytest.fixture
+def node_program(tmp_path: Path) -> list[str]:
+    """The Node example beside the package that it needs."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("node is not installed")
@@ -146,6 +235,13 @@ def test_node(publisher: Publisher, events: list[Any], tmp_path: Path) -> None:
         pytest.skip("the npm package zeromq is not installed (npm install in examples/, or NODE_PATH)")
     # import, unlike require, does not look where NODE_PATH says: put the package beside a copy
     (tmp_path / "node_modules").symlink_to(Path(found.stdout.strip()).parents[1])
-    script = shutil.copy(EXAMPLES / "subscribe.mjs", tmp_path)
-    out = _run([node, str(script)], publisher, events, _environment())
+    return [node, str(shutil.copy(EXAMPLES / "subscribe.mjs", tmp_path))]
+
+
+def test_node(publisher: Publisher, events: list[Any], node_program: list[str]) -> None:
+    _assert_lines(_run(node_program, publisher, events, _environment()), SPOKEN)
+
+
+def test_node_with_keys(everywhere: Everywhere, events: list[Any], node_program: list[str]) -> None:
+    out = _run(node_program, everywhere.publisher, events, _environment(), everywhere.keys)
     _assert_lines(out, SPOKEN)

@@ -24,13 +24,14 @@ from streamer.delivery.messages import (
     encode,
     new_run,
     pack_scores,
+    utc_ms,
     utc_text,
 )
 
 PROTOCOL = Path(__file__).parents[2] / "PROTOCOL.md"
 
 EVENT_JSON = (
-    b'{"v":1,"type":"event","run":"5f3a9c0e12b4d678","seq":1,"stream":"kitchen","kind":"sound","label":"dog-bark",'
+    b'{"v":1,"type":"event","run":"5f3a9c0e12b4d678","journal":"c0ffee1234567890","seq":1,"stream":"kitchen","kind":"sound","label":"dog-bark",'
     b'"phase":"start","onset_s":12.5,"offset_s":null,"detected_s":12.75,"score":0.875,'
     b'"time_utc":"2026-01-31T12:00:00.123Z","reason":"","model":"default"}'
 )
@@ -41,7 +42,8 @@ FRAMES_JSON = (
 FRAMES_DATA = bytes.fromhex("0000 0034 0038 003c")  # 0, 0.25, 0.5, 1
 HEALTH_JSON = (
     b'{"v":1,"type":"health","run":"5f3a9c0e12b4d678","stream":"kitchen","state":"listening","detail":"","final":false,'
-    b'"time_utc":"2026-01-31T12:00:05.000Z","uptime_s":65.0,"heartbeat_s":5.0,"seq":3,'
+    b'"time_utc":"2026-01-31T12:00:05.000Z","uptime_s":65.0,"heartbeat_s":5.0,'
+    b'"journal":"c0ffee1234567890","seq":3,"oldest_seq":1,"journal_state":"ok","journal_detail":"","journal_pending":0,'
     b'"source":"microphone \\"USB Audio\\" (48000 Hz, 1 channel)","listened_s":64.5,"level_dbfs":-42.5,'
     b'"peak_dbfs":-18.25,"overruns":0,"lost_samples":0,"gaps":0,"bad_samples":0,"clipped_samples":0,"lag_s":0.05,'
     b'"last_sample_age_s":0.03,"cpu_percent":1.5,"version":"0.1.0","model":"default","label_count":12}'
@@ -64,6 +66,19 @@ def test_bytes_of_health(make_health: Any) -> None:
     assert encode(make_health()) == [b"health.kitchen", HEALTH_JSON]
 
 
+def test_messages_of_a_daemon_that_knew_no_journal_are_read(make_event: Any, make_health: Any) -> None:
+    for record in (make_event(), make_health()):
+        topic, text = encode(record)
+        fields = json.loads(text)
+        old = {
+            name: value for name, value in fields.items() if "journal" not in name and name != "oldest_seq"
+        }
+        read = decode([topic, json.dumps(old).encode()])
+        assert read.journal == ""
+        assert read.seq == record.seq
+    assert read.journal_state == "off"
+
+
 def test_silence_has_no_level(make_health: Any) -> None:
     parts = encode(make_health(level_dbfs=float("-inf")))
     assert b'"level_dbfs":null' in parts[1]
@@ -77,6 +92,7 @@ def test_silence_has_no_level(make_health: Any) -> None:
     st.builds(
         Event,
         run=names,
+        journal=st.just("") | names,
         seq=st.integers(min_value=1, max_value=2**53),
         stream=names,
         kind=st.sampled_from(["keyword", "sound"]),
@@ -130,7 +146,12 @@ maybe = st.none() | seconds
         Health,
         run=names,
         stream=names,
+        journal=st.just("") | names,
         seq=counts,
+        oldest_seq=counts,
+        journal_state=st.sampled_from(["ok", "off", "failing"]),
+        journal_detail=st.text(),
+        journal_pending=counts,
         uptime_s=seconds,
         heartbeat_s=st.floats(min_value=0.01, max_value=3600),
         listened_s=seconds,
@@ -281,6 +302,15 @@ def test_bad_names_are_refused(name: Any) -> None:
 def test_times_are_written_with_milliseconds_and_z() -> None:
     assert utc_text(0) == "1970-01-01T00:00:00.000Z"
     assert utc_text(1_769_860_800.1239) == "2026-01-31T12:00:00.123Z"
+
+
+def test_moments_are_read_as_they_are_written() -> None:
+    assert utc_ms("2026-01-31T12:00:00.123Z") == 1_769_860_800_123
+    assert utc_ms("2026-01-31T13:00:00.123+01:00") == 1_769_860_800_123
+    assert utc_ms("2026-01-31 12:00") == 1_769_860_800_000, "without a zone it is UTC"
+    for nonsense in ("", "yesterday", "12:00", "2026-13-01"):
+        with pytest.raises(ValueError, match=r".*"):
+            utc_ms(nonsense)
 
 
 def test_runs_have_names_of_their_own() -> None:

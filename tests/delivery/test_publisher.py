@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import zmq
 
-from streamer.delivery import publisher as publisher_module
+from streamer.delivery import binding
 from streamer.delivery.messages import Event, decode
 from streamer.delivery.publisher import Publisher
 from streamer.errors import EXIT_SOCKET, SocketError
@@ -169,12 +169,12 @@ def test_close_does_not_hang_with_zeromq(endpoint: str, monkeypatch: pytest.Monk
     released = threading.Event()
     term = zmq.Context.term
     monkeypatch.setattr(zmq.Context, "term", lambda context: (released.wait(DEADLINE_S), term(context)))
-    monkeypatch.setattr(publisher_module, "CLOSE_MAX_S", 0.05)
+    monkeypatch.setattr(binding, "CLOSE_MAX_S", 0.05)
     publisher = Publisher([endpoint])
     started = time.monotonic()
     publisher.close()
     assert time.monotonic() - started < DEADLINE_S / 2
-    abandoned = [thread for thread in threading.enumerate() if thread.name == "publisher-end"]
+    abandoned = [thread for thread in threading.enumerate() if thread.name == "context-end"]
     assert [thread.daemon for thread in abandoned] == [True], "it must not keep the process alive"
     released.set()
     abandoned[0].join(DEADLINE_S)

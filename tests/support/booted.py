@@ -92,6 +92,8 @@ class Booted:
     def _furnish(self) -> None:
         assert _is_mounted(self.root), "never write to, nor boot, anything but the overlay"
         (self.root / "etc/fstab").write_text("")
+        # a daemon of this machine's own; systemd could not move its directory, which lies in the lower layer
+        shutil.rmtree(self.root / "var/lib/streamer", ignore_errors=True)
         units = self.root / "etc/systemd/system"
         (units / "mini.target").write_text(TARGET)
         for service in self._services:

@@ -39,6 +39,7 @@ def clean_environment(models: Path | None = None, **more: str) -> dict[str, str]
         "WATCHDOG_USEC",
         "WATCHDOG_PID",
         "RUNTIME_DIRECTORY",
+        "STATE_DIRECTORY",
         "JOURNAL_STREAM",
         "NO_COLOR",
     ):
@@ -142,7 +143,9 @@ class Daemon:
     ) -> None:
         # Not pytest's own folder: the path of an ipc socket may have 107 bytes.
         self.runtime = Path(tempfile.mkdtemp(prefix="sd-"))
+        self.journal = self.runtime / "state/streamer/journal.db"
         self.endpoint = f"ipc://{self.runtime}/events.sock"
+        self.control = f"ipc://{self.runtime}/control.sock"
         self.records: list[Record] = []
         """Everything that was heard so far."""
         self._arguments = [
@@ -157,7 +160,9 @@ class Daemon:
             self._arguments += ["--publish", self.endpoint if endpoint == "ipc" else endpoint]
         self.notify = NotifySocket(self.runtime)
         self._environment = {
-            **clean_environment(models, NOTIFY_SOCKET=str(self.notify.path)),
+            **clean_environment(
+                models, NOTIFY_SOCKET=str(self.notify.path), XDG_STATE_HOME=str(self.runtime / "state")
+            ),
             **(environment or {}),
         }
         self._topics = topics

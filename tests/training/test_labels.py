@@ -280,12 +280,14 @@ def test_labels_that_do_not_ship_are_not_judged(helped: Path) -> None:
     assert (np.delete(codes, own, axis=-1) != UNSURE).any(axis=(0, 1)).all()
 
 
-def test_evaluation_goes_by_the_bundles_labels(toy_cache: Path) -> None:
+def test_evaluation_goes_by_the_labels_that_ship(toy_cache: Path, helped: Path) -> None:
     rules = [default_labels().rule(name) for name in ("yes", "rain")]
     corpus = Corpus(toy_cache, "dev", of_rules(rules, default_labels()))
     truths = build("keywords-clean", keyword_items(corpus), None, 4).truths
     assert sorted(truth.label for truth in truths) == ["", "", "yes"], "no and house are other words here"
     assert {item.clip.label for item in corpus.unknown_words()} == {"no", "house"}
+    truths = build("keywords-clean", keyword_items(Corpus(helped, "dev")), None, 4).truths
+    assert sorted(truth.label for truth in truths) == ["", "no", "yes"], "house does not ship"
 
 
 @pytest.mark.parametrize(

@@ -276,6 +276,18 @@ def test_tensorboard_gets_the_figures(tmp_path: Path, monkeypatch: pytest.Monkey
     assert told[-1][0] == "closed"
 
 
+def test_tensorboard_itself_reads_what_was_written(tmp_path: Path) -> None:
+    reader = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="needs the `board` extra"
+    )
+    with Board(tmp_path) as board:
+        for number, loss in ((1, 0.5), (2, 0.25)):
+            board.write({"round": number, "loss": loss, "learning_rate": 1e-3, "sound_hours": 0.1 * number})
+    written = reader.EventAccumulator(str(tmp_path)).Reload()
+    assert [(event.step, event.value) for event in written.Scalars("loss")] == [(1, 0.5), (2, 0.25)]
+    assert set(written.Tags()["scalars"]) == {"loss", "learning_rate", "sound_hours"}
+
+
 def test_without_tensorboard_one_line_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,8 @@ from training.data.marks import visible
 SYNTHETIC_SHARE = 0.2
 NEAR_MISS_SHARE = 0.12
 OTHER_SOUND_SHARE = 0.15
+FEW = 6
+"""Of fewer keywords, or sounds, each would be heard so often that the network expects it: others take turns."""
 LONG_WORD_S = 0.5
 FADE_SAMPLES = 160
 
@@ -64,9 +66,13 @@ class Shelf:
         self._weights = weights / max(weights.sum(), 1e-9)
 
     def keyword(self, rng: Random) -> Piece | None:
-        """One of those that have been recorded, all equally often."""
+        """One of those that have been recorded, all equally often; of a few now and then."""
         if not self._recorded:
             return None
+        if len(self._recorded) < FEW and rng.random() * FEW >= len(self._recorded):
+            other = self.unknown_word(rng) or self.sentence(rng, 2.0)
+            if other is not None:
+                return other
         return word(pick(self.keywords[self._recorded[rng.integers(len(self._recorded))]], rng), rng)
 
     def unknown_word(self, rng: Random) -> Piece | None:
@@ -94,7 +100,8 @@ class Shelf:
     def sound(self, rng: Random, longest_s: float) -> Piece | None:
         """An everyday sound, now and then one that is no label of the bundle."""
         has_others = bool(self.others or self._made_others)
-        if not self._labels or (has_others and rng.random() < OTHER_SOUND_SHARE):
+        share = max(OTHER_SOUND_SHARE, 1 - len(self._labels) / FEW)
+        if not self._labels or (has_others and rng.random() < share):
             return self._other_sound(rng, longest_s) if has_others else None
         label = self._labels[rng.choice(len(self._labels), p=self._weights)]
         if label in SYNTHETIC and (not self.sounds[label] or rng.random() < SYNTHETIC_SHARE):

@@ -50,7 +50,7 @@ class RowChanger:
 
     def __init__(self, settings: FeatureSettings) -> None:
         self._bands, self._size = settings.mel_bins, settings.static_size
-        low, high = (float(mel_scale(hz)) for hz in (settings.low_hz, settings.high_hz))
+        low, high = (float(mel) for mel in mel_scale(np.array([settings.low_hz, settings.high_hz])))
         self._mels = low + (high - low) * np.arange(1, self._bands + 1) / (self._bands + 1)
         self._hz, self._high_hz = _hz_of_mel(self._mels), settings.high_hz
         cepstral = settings.kind == "mfcc"

@@ -145,7 +145,7 @@ class SceneMaker:
         if draw < 0.6 and self.shelf.rooms:
             return effects.in_room(layer, effects.given_room(pick(self.shelf.rooms, rng).samples()))
         if draw < 0.85 and self.rooms:
-            return effects.in_room(layer, effects.given_room(self.rooms[rng.integers(len(self.rooms))]))
+            return effects.in_room(layer, effects.given_room(self.rooms[int(rng.integers(len(self.rooms)))]))
         return effects.in_room(layer, effects.simulated_room(rng))
 
     def _bed(self, rng: Random) -> F32:

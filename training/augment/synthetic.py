@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.signal import butter, lfilter
 
 from streamer.audio import F32, SAMPLE_RATE_HZ
@@ -46,7 +47,7 @@ def _swell(samples: int, rng: Random) -> F32:
     )
 
 
-def _unit(samples: np.ndarray) -> F32:  # type: ignore[type-arg]
+def _unit(samples: NDArray[np.floating]) -> F32:
     return np.asarray(samples / (np.sqrt(np.mean(samples**2)) + 1e-9), np.float32)
 
 
@@ -140,7 +141,7 @@ def dog_bark(samples: int, rng: Random) -> F32:
     return _unit(out)
 
 
-def _place(out: np.ndarray, first: int, sound: F32) -> None:  # type: ignore[type-arg]
+def _place(out: NDArray[np.floating], first: int, sound: F32) -> None:
     kept = sound[: max(0, len(out) - first)]
     out[first : first + len(kept)] += kept
 

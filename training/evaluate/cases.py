@@ -51,16 +51,14 @@ class Case:
 def misses(condition: Condition) -> list[Case]:
     """Clips of which no event told, the clearest failures first."""
     found: list[Case] = []
-    for rule in condition.rules:
-        heard = condition.home(rule)
-        if heard is None or not rule.enabled:
-            continue
-        events = heard.events(rule)
-        found += [
-            _miss(condition, heard, rule, truth)
-            for truth in own_truths(heard, rule.name)
-            if not any(is_heard(event, truth, rule.kind) for event in events)
-        ]
+    for rule in (rule for rule in condition.rules if rule.enabled):
+        for heard in condition.homes(rule):
+            events = heard.events(rule)
+            found += [
+                _miss(condition, heard, rule, truth)
+                for truth in own_truths(heard, rule.name)
+                if not any(is_heard(event, truth, rule.kind) for event in events)
+            ]
     return sorted(found, key=lambda case: case.score)
 
 
@@ -76,7 +74,7 @@ def false_alarms(condition: Condition) -> list[Case]:
     found: list[Case] = []
     for rule in (rule for rule in condition.rules if rule.enabled):
         for heard in condition.negatives(rule):
-            told = negative(heard, rule.name).alarms(heard.events(rule))
+            told = negative(heard, rule).alarms(heard.events(rule))
             found += [
                 _case("false alarm", condition, heard, rule, event.detected_s, event.score) for event in told
             ]

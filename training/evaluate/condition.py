@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 from streamer.audio import F32, SAMPLE_RATE_HZ
 from streamer.decoding.rules import LabelRule
 from training.evaluate.decide import Rows, decide, smooth
-from training.evaluate.metrics import AFTER_CLIP_S, ONSET_SLACK_S, Event
+from training.evaluate.metrics import AFTER_CLIP_S, ONSET_SLACK_S, Event, excuses
 from training.evaluate.play import Played
 from training.evaluate.streams import Truth
 
-WORDS, SPEECH, SOUNDS = "keywords", "speech", "sounds"
+WORDS, SPEECH, SOUNDS, RECORDINGS = "keywords", "speech", "sounds", "recordings"
 """Kinds of streams; a stream's name is its kind, a dash, and the condition."""
-HOME = {"keyword": WORDS, "sound": SOUNDS}
+HOMES = {"keyword": (WORDS, RECORDINGS), "sound": (SOUNDS, RECORDINGS)}
 """Where a label is heard."""
-NEGATIVES = {"keyword": (SPEECH, SOUNDS), "sound": (SPEECH, WORDS)}
-"""Where it is not. A word every two seconds, as in the stream of words, is no measure of a day."""
+NEGATIVES = {"keyword": (SPEECH, SOUNDS, RECORDINGS), "sound": (SPEECH, WORDS, RECORDINGS)}
+"""Where it is not. A word every two seconds, as in the stream of words, is no measure of a day; but where
+nobody speaks otherwise, it is the only speech that there is."""
 
 
 @dataclass(slots=True)
@@ -72,13 +73,15 @@ class Condition:
         """Rules of the keywords, or of the sounds."""
         return [rule for rule in self.rules if rule.kind == kind]
 
-    def home(self, rule: LabelRule) -> Heard | None:
-        """The stream that holds this label."""
-        return self.streams.get(HOME[rule.kind])
+    def homes(self, rule: LabelRule) -> list[Heard]:
+        """The streams that hold this label."""
+        streams = [self.streams[kind] for kind in HOMES[rule.kind] if kind in self.streams]
+        return [heard for heard in streams if own_truths(heard, rule.name)]
 
     def negatives(self, rule: LabelRule) -> list[Heard]:
-        """Streams that count for its false alarms; where there are none, all but its own clips."""
-        found = [self.streams[kind] for kind in NEGATIVES[rule.kind] if kind in self.streams]
+        """Streams that count for its false alarms, but for its own clips in them."""
+        kinds = [*NEGATIVES[rule.kind], *([] if SPEECH in self.streams else [WORDS])]
+        found = [self.streams[kind] for kind in dict.fromkeys(kinds) if kind in self.streams]
         return found or list(self.streams.values())
 
 
@@ -116,7 +119,7 @@ def _until(found: list[Event], at: int, second: float) -> Iterator[Event]:
 
 @dataclass(slots=True)
 class Negative:
-    """A stream without the clips in which a label is or may be heard."""
+    """A stream without the stretches in which a label is or may be heard."""
 
     heard: Heard
     starts_s: NDArray[np.float64]
@@ -136,8 +139,7 @@ class Negative:
         return at >= 0 and second <= self.ends_s[at]
 
 
-def negative(heard: Heard, label: str) -> Negative:
+def negative(heard: Heard, rule: LabelRule) -> Negative:
     """Where this label must stay silent."""
-    excused = [t for t in heard.played.stream.truths if label in (t.label, *t.unsure)]
-    starts = np.array([truth.start_s for truth in excused])
-    return Negative(heard, starts, np.array([truth.end_s + AFTER_CLIP_S for truth in excused]))
+    excused = excuses(heard.played.stream, rule.name, rule.kind)
+    return Negative(heard, np.array([a for a, _ in excused]), np.array([b for _, b in excused]))

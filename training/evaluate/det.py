@@ -46,13 +46,12 @@ class Curve:
 
 def curve(condition: Condition, rule: LabelRule, thresholds: Sequence[float] = THRESHOLDS) -> Curve:
     """Decides anew at each threshold, by the decoder's rules."""
-    home = condition.home(rule)
-    wanted = own_truths(home, rule.name) if home else []
-    silent = [negative(heard, rule.name) for heard in condition.negatives(rule)]
+    homes = [(heard, own_truths(heard, rule.name)) for heard in condition.homes(rule)]
+    silent = [negative(heard, rule) for heard in condition.negatives(rule)]
     missed, alarms = [], []
     for threshold in thresholds:
         moved = at_threshold(rule, threshold)
-        missed.append(count_missed(home.events(moved), wanted, rule.kind) if home else 0)
+        missed.append(sum(count_missed(heard.events(moved), wanted, rule.kind) for heard, wanted in homes))
         alarms.append(sum(len(part.alarms(part.heard.events(moved))) for part in silent))
     hours = sum(part.hours for part in silent)
     return Curve(
@@ -61,7 +60,7 @@ def curve(condition: Condition, rule: LabelRule, thresholds: Sequence[float] = T
         condition.name,
         tuple(thresholds),
         tuple(missed),
-        len(wanted),
+        sum(len(wanted) for _, wanted in homes),
         tuple(alarms),
         hours,
     )
@@ -98,16 +97,21 @@ class Operating:
 
     def sentence(self) -> str:
         """For people."""
-        heard = f"{self.alarms or 'no'} false alarm{'s' * (self.alarms > 1)} in {self.hours:.2g} h"
+        heard = f"{self.alarms or 'no'} false alarm{'s' * (self.alarms > 1)} in {_short(self.hours)} h"
         if self.supported:
             return f"{heard}: under {self.budget_per_hour:g} an hour"
         if not self.within:
             return f"{heard} even at {self.threshold:g}: no threshold keeps {self.budget_per_hour:g} an hour"
         needed = hours_for(self.budget_per_hour, self.alarms)
         return (
-            f"{heard} supports at most {self.at_most_per_hour:.2g} an hour; "
+            f"{heard} supports at most {_short(self.at_most_per_hour)} an hour; "
             f"{self.budget_per_hour:g} needs {needed:.0f} h with no more"
         )
+
+
+def _short(value: float) -> str:
+    """Two digits say enough."""
+    return f"{float(f'{value:.2g}'):g}"
 
 
 def operating_point(same_label: Sequence[Curve], budget_per_hour: float) -> Operating:

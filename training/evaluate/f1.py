@@ -27,9 +27,13 @@ Span = tuple[float, float]
 class F1:
     """Counts, and what follows from them."""
 
-    right: int
-    told: int
-    wanted: int
+    right: int = 0
+    told: int = 0
+    wanted: int = 0
+
+    def __add__(self, other: F1) -> F1:
+        """Both together."""
+        return F1(self.right + other.right, self.told + other.told, self.wanted + other.wanted)
 
     @property
     def precision(self) -> float:
@@ -86,45 +90,48 @@ def event_f1(
 def sounds_f1(condition: Condition) -> dict[str, Any]:
     """Every sound on the stream of sounds, and the mean over labels."""
     by_label = {
-        rule.name: _sound(heard, rule)
+        rule.name: _summed([_sound(heard, rule) for heard in homes])
         for rule in condition.of_kind("sound")
-        if (heard := condition.home(rule)) and own_truths(heard, rule.name)
+        if (homes := condition.homes(rule))
     }
     kinds = ("frame", "event_onset", "event_onset_offset", "clip")
     macro = {kind: _mean([entry[kind]["f1"] for entry in by_label.values()]) for kind in kinds}
     return {"macro": macro, "by_label": by_label}
 
 
-def _sound(heard: Heard, rule: LabelRule) -> dict[str, Any]:
+def _summed(parts: Sequence[dict[str, F1]]) -> dict[str, Any]:
+    return {name: sum((part[name] for part in parts), F1()).as_dict() for name in parts[0]}
+
+
+def _sound(heard: Heard, rule: LabelRule) -> dict[str, F1]:
     found, truths = heard.events(rule), own_truths(heard, rule.name)
     told = [(event.onset_s, event.offset_s) for event in found]
     wanted = [span for truth in truths for span in truth.spans]
     row_s = heard.played.row_samples / SAMPLE_RATE_HZ
-    figures = {
+    return {
         "frame": frame_f1(told, wanted, len(heard.smoothed), row_s, heard.second(0)),
         "event_onset": event_f1(told, wanted),
         "event_onset_offset": event_f1(told, wanted, offsets=True),
+        "clip": _by_clip(found, heard, rule),
     }
-    clip = _by_clip(found, heard, rule)
-    return {**{name: value.as_dict() for name, value in figures.items()}, "clip": clip}
 
 
 def words_f1(condition: Condition) -> dict[str, Any]:
-    """Hits of words on the stream of words: right in their clip or just after it, wrong anywhere else."""
+    """Hits of words where words are said: right in their clip or just after it, wrong anywhere else."""
     by_label = {
-        rule.name: _by_clip(heard.events(rule), heard, rule)
+        rule.name: sum((_by_clip(heard.events(rule), heard, rule) for heard in homes), F1()).as_dict()
         for rule in condition.of_kind("keyword")
-        if (heard := condition.home(rule)) and own_truths(heard, rule.name)
+        if (homes := condition.homes(rule))
     }
     return {"macro": _mean([entry["f1"] for entry in by_label.values()]), "by_label": by_label}
 
 
-def _by_clip(found: list[Event], heard: Heard, rule: LabelRule) -> dict[str, Any]:
+def _by_clip(found: list[Event], heard: Heard, rule: LabelRule) -> F1:
     """Clips of which an event tells, against events that tell of no clip."""
     truths = own_truths(heard, rule.name)
     right = len(truths) - count_missed(found, truths, rule.kind)
     wrong = sum(not any(is_heard(event, truth, rule.kind) for truth in truths) for event in found)
-    return F1(right, right + wrong, len(truths)).as_dict()
+    return F1(right, right + wrong, len(truths))
 
 
 def _mean(values: list[float]) -> float | None:

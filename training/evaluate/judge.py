@@ -17,7 +17,7 @@ from streamer.inference.model import VARIANTS
 from training.data.corpus import Corpus, Item
 from training.evaluate import cases, det, psds, streams, words
 from training.evaluate.clips import play_clips
-from training.evaluate.condition import SOUNDS, SPEECH, WORDS, Condition, negative
+from training.evaluate.condition import RECORDINGS, SOUNDS, SPEECH, WORDS, Condition, negative
 from training.evaluate.f1 import sounds_f1, words_f1
 from training.evaluate.play import Played, play
 from training.evaluate.streams import LongStream
@@ -73,6 +73,7 @@ def streams_in(corpus: Corpus, snr_db: float | None) -> Iterator[tuple[str, Long
         WORDS: (streams.keyword_items, 11, 80),
         SPEECH: (streams.speech_items, 12, 0),
         SOUNDS: (streams.sound_items, 13, 0),
+        RECORDINGS: (streams.recording_items, 14, 0),
     }
     for kind, (items_of, seed, silences) in wanted.items():
         items = items_of(corpus)
@@ -170,7 +171,7 @@ def _alarm_counts(condition: Condition) -> dict[str, Any]:
     """By label: events where it is not heard, and the hours of that."""
     counted = {}
     for rule in (rule for rule in condition.rules if rule.enabled):
-        silent = [negative(heard, rule.name) for heard in condition.negatives(rule)]
+        silent = [negative(heard, rule) for heard in condition.negatives(rule)]
         count = sum(len(part.alarms(part.heard.events(rule))) for part in silent)
         hours = round(sum(part.hours for part in silent), 4)
         counted[rule.name] = {"kind": rule.kind, "count": count, "hours": hours}

@@ -11,8 +11,9 @@ import numpy as np
 
 from streamer.audio import SAMPLE_RATE_HZ
 from streamer.decoding.decoder import Detection
+from training.data.marks import union
 from training.evaluate.play import Played
-from training.evaluate.streams import Truth
+from training.evaluate.streams import LongStream, Truth
 
 TEN_COMMANDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 """Of the figure that papers quote: these, other words and silence."""
@@ -41,9 +42,20 @@ def events(detections: Sequence[Detection]) -> list[Event]:
             started[d.label] = d.detected_sample
         else:
             detected = started.pop(d.label, d.detected_sample)
-            times = (d.onset_sample, d.offset_sample or d.detected_sample, detected)
-            found.append(Event(d.label, *(sample / SAMPLE_RATE_HZ for sample in times), d.score))
+            samples = (d.onset_sample, d.offset_sample or d.detected_sample, detected)
+            onset_s, offset_s, detected_s = (sample / SAMPLE_RATE_HZ for sample in samples)
+            found.append(Event(d.label, onset_s, offset_s, detected_s, d.score))
     return found
+
+
+def excuses(stream: LongStream, label: str, kind: str) -> list[tuple[float, float]]:
+    """Stretches in which it is no false alarm to tell this label: in order, and none within another."""
+    told = [(t.start_s, t.end_s) for t in stream.truths if label in (t.label, *t.unsure)]
+    told += [(from_s, to_s) for unsure, from_s, to_s in stream.unsure if unsure == label]
+    early_s = ONSET_SLACK_S if kind == "sound" else 0.0
+    last_s = len(stream.samples) / SAMPLE_RATE_HZ
+    late = [(label, max(0.0, a - early_s), min(last_s, b + AFTER_CLIP_S)) for a, b in told]
+    return union(tuple(late))
 
 
 def by_clip(truths: Sequence[Truth], found: Sequence[Event]) -> list[list[Event]]:
@@ -64,8 +76,8 @@ def decide(found: Sequence[Event], wanted: Sequence[str]) -> str:
 
 
 def keyword_figures(played: Played, detections: Sequence[Detection], words: Sequence[str]) -> dict[str, Any]:
-    """Clip decisions, misses and latency of these words on a stream of single words and silence."""
-    truths = played.stream.truths
+    """Clip decisions, misses and latency of these words, one by one or in whole recordings."""
+    truths = played.stream.words
     clips = by_clip(truths, events(detections))
     right: Counter[str] = Counter()
     total: Counter[str] = Counter()
@@ -118,22 +130,20 @@ def _latency(values: list[float]) -> dict[str, float | None]:
     }
 
 
-def false_events(played: Played, detections: Sequence[Detection], labels: Sequence[str]) -> list[Event]:
-    """Events of these labels, but for those in clips that may well hold them."""
+def false_events(
+    played: Played, detections: Sequence[Detection], labels: Sequence[str], kind: str = "keyword"
+) -> list[Event]:
+    """Events of these labels, all of one kind, but for those where they are heard or may well be."""
     found = [event for event in events(detections) if event.label in labels]
-    truths = played.stream.truths
-    maybe = {
-        (event.label, event.detected_s)
-        for truth, told in zip(truths, by_clip(truths, found), strict=True)
-        for event in told
-        if event.label in truth.unsure
-    }
-    return [event for event in found if (event.label, event.detected_s) not in maybe]
+    right = {label: excuses(played.stream, label, kind) for label in {event.label for event in found}}
+    return [event for event in found if not any(a <= event.detected_s <= b for a, b in right[event.label])]
 
 
-def false_alarms(played: Played, detections: Sequence[Detection], labels: Sequence[str]) -> dict[str, Any]:
-    """Events of these labels on a stream that holds none of them."""
-    told = Counter(event.label for event in false_events(played, detections, labels))
+def false_alarms(
+    played: Played, detections: Sequence[Detection], labels: Sequence[str], kind: str = "keyword"
+) -> dict[str, Any]:
+    """False events of these labels in all that was heard."""
+    told = Counter(event.label for event in false_events(played, detections, labels, kind))
     hours = played.stream.hours
     return {
         "hours": round(hours, 3),
@@ -161,7 +171,7 @@ def sound_figures(played: Played, detections: Sequence[Detection], sounds: Seque
             "clips": len(wanted),
             "events": len(told),
         }
-    f1 = [entry["f1"] for entry in figures.values()]
+    f1 = [entry["f1"] for entry in figures.values() if entry["clips"]]
     return {
         "macro_f1": round(float(np.mean(f1)), 3) if f1 else None,
         **esc10_accuracy(played),

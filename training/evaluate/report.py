@@ -10,6 +10,7 @@ from streamer.decoding.rules import LabelRule
 from streamer.errors import StreamerError
 from streamer.inference.bundle import Bundle
 from training.data.corpus import Corpus
+from training.evaluate.condition import HOMES, NEGATIVES, RECORDINGS
 from training.evaluate.metrics import TEN_COMMANDS, false_alarms, keyword_figures, sound_figures
 from training.evaluate.play import Played, play
 from training.evaluate.streams import gain_copy, standard_streams, telephone_copy
@@ -49,9 +50,12 @@ def tune(played: Mapping[str, Played], rules: list[LabelRule]) -> dict[str, floa
     def those(kind: str) -> list[Played]:
         return [value for name, value in played.items() if name.startswith(kind + "-")]
 
-    words = [value for value in those("keywords") if "telephone" not in value.stream.name]
-    sounds = [value for value in those("sounds") if "telephone" not in value.stream.name]
-    return choose(Plays(rules, words, those("speech"), sounds), FALSE_ALARMS_PER_HOUR)
+    def no_telephone(kind: str) -> list[Played]:
+        return [value for value in those(kind) if "telephone" not in value.stream.name]
+
+    recordings = no_telephone("recordings")
+    plays = Plays(rules, no_telephone("keywords"), those("speech"), no_telephone("sounds"), recordings)
+    return choose(plays, FALSE_ALARMS_PER_HOUR)
 
 
 def figures(played: Mapping[str, Played], rules: list[LabelRule]) -> dict[str, Any]:
@@ -65,14 +69,14 @@ def figures(played: Mapping[str, Played], rules: list[LabelRule]) -> dict[str, A
     }
     for name, heard in played.items():
         detections = heard.detections(rules)
-        if name.startswith("keywords"):
+        if name.startswith(HOMES["keyword"]):
             result["keywords"][name] = keyword_figures(heard, detections, words)
-        if name.startswith("sounds"):
+        if name.startswith(HOMES["sound"]):
             result["sounds"][name] = sound_figures(heard, detections, sounds)
-        if words and name.startswith(("speech", "sounds")):
+        if words and name.startswith(NEGATIVES["keyword"]):
             result["keyword_false_alarms"][name] = false_alarms(heard, detections, words)
-        if sounds and name.startswith(("speech", "keywords")):
-            result["sound_false_alarms"][name] = false_alarms(heard, detections, sounds)
+        if sounds and name.startswith(NEGATIVES["sound"]):
+            result["sound_false_alarms"][name] = false_alarms(heard, detections, sounds, "sound")
     return result
 
 
@@ -82,8 +86,8 @@ def as_text(result: Figures) -> str:
         _keyword_streams(result["keywords"]),
         _alarms(result["keyword_false_alarms"]),
         _sound_streams(result),
-        _keyword_table(result["keywords"]),
-        _sound_table(result["sounds"]),
+        *(_keyword_table(result["keywords"], kind) for kind in HOMES["keyword"]),
+        *(_sound_table(result["sounds"], kind) for kind in HOMES["sound"]),
     )
     return "\n\n".join("\n".join(lines) for lines in tables if lines) + "\n"
 
@@ -132,26 +136,31 @@ def _sound_streams(result: Figures) -> list[str]:
     return lines
 
 
-def _keyword_table(streams: Figures) -> list[str]:
-    clean, noisy = (streams.get(f"keywords-{suffix}", {}) for suffix in ("clean", "10dB"))
+def _keyword_table(streams: Figures, kind: str) -> list[str]:
+    clean, noisy = (streams.get(f"{kind}-{suffix}", {}) for suffix in ("clean", "10dB"))
     if not clean.get("miss_rate"):
         return []
-    lines = _head("keyword", "clips", "missed, clean", "missed, 10 dB", "median ms after its end")
+    lines = _head(_of("keyword", kind), "clips", "missed, clean", "missed, 10 dB", "median ms after its end")
     for word, missed in clean["miss_rate"].items():
         clips, late = clean["right_by_label"][word]["of"], clean["latency_ms_by_label"].get(word, DASH)
         lines.append(_row(word, clips, f"{missed:.1%}", f"{noisy['miss_rate'][word]:.1%}", late))
     return lines
 
 
-def _sound_table(streams: Figures) -> list[str]:
-    clean, noisy = (streams.get(f"sounds-{suffix}", {}) for suffix in ("clean", "10dB"))
-    if not clean.get("by_label"):
+def _sound_table(streams: Figures, kind: str) -> list[str]:
+    clean, noisy = (streams.get(f"{kind}-{suffix}", {}) for suffix in ("clean", "10dB"))
+    heard = {label: entry for label, entry in clean.get("by_label", {}).items() if entry["clips"]}
+    if not heard:
         return []
-    lines = _head("sound", "clips", "F1, clean", "precision", "recall", "F1, 10 dB")
-    for label, entry in clean["by_label"].items():
+    lines = _head(_of("sound", kind), "clips", "F1, clean", "precision", "recall", "F1, 10 dB")
+    for label, entry in heard.items():
         shares = (entry[key] for key in ("f1", "precision", "recall"))
         lines.append(_row(label, entry["clips"], *shares, noisy["by_label"][label]["f1"]))
     return lines
+
+
+def _of(what: str, kind: str) -> str:
+    return f"{what}, in whole recordings" if kind == RECORDINGS else what
 
 
 def _head(*names: str, last_left: bool = False) -> list[str]:

@@ -38,7 +38,7 @@ GRID = (
     0.995,
 )
 
-PRICE = 0.03
+PRICE = 0.06
 """What each false alarm beyond the budget weighs, as a share of words missed. A strict limit would let
 one freak clip among few hours of negatives decide a threshold."""
 CONFUSION_PRICE = 0.5
@@ -54,16 +54,14 @@ class Plays:
         words: Sequence[Played],
         speech: Sequence[Played],
         sounds: Sequence[Played],
+        recordings: Sequence[Played] = (),
     ) -> None:
-        self.rules, self.words, self.speech, self.sounds = list(rules), words, speech, sounds
+        self.rules, self._all = list(rules), (words, speech, sounds, recordings)
 
     def heard_at(self, threshold: float) -> Heard:
         """All events at one threshold for every label."""
         rules = with_thresholds(self.rules, {rule.name: threshold for rule in self.rules})
-        return Heard(
-            rules,
-            *([(p, p.detections(rules)) for p in plays] for plays in (self.words, self.speech, self.sounds)),
-        )
+        return Heard(rules, *([(p, p.detections(rules)) for p in plays] for plays in self._all))
 
 
 Told = list[tuple[Played, list[Detection]]]
@@ -77,6 +75,8 @@ class Heard:
     words: Told
     speech: Told
     sounds: Told
+    recordings: Told
+    """With all kinds of things in them."""
 
     def of_kind(self, kind: str) -> list[str]:
         """The keywords, or the sounds."""
@@ -107,14 +107,16 @@ def choose(plays: Plays, budget_per_hour: float) -> dict[str, float]:
 def _word_costs(heard: Heard, budget_per_hour: float) -> dict[str, float]:
     """Misses and confusions, and a price for false alarms on speech and sounds beyond the budget."""
     missed, wrong, total = Counter[str](), Counter[str](), Counter[str]()
-    for played, detections in heard.words:
-        clips = by_clip(played.stream.truths, events(detections))
-        for truth, found in zip(played.stream.truths, clips, strict=True):
+    for played, detections in (*heard.words, *heard.recordings):
+        words = played.stream.words
+        clips = by_clip(words, [e for e in events(detections) if e.label in heard.of_kind("keyword")])
+        for truth, found in zip(words, clips, strict=True):
             labels = {event.label for event in found}
             total[truth.label] += 1
             missed[truth.label] += truth.label not in labels
             wrong.update(labels - {truth.label})
-    false, hours = _count([*heard.speech, *heard.sounds], heard.of_kind("keyword"))
+    silent = [*heard.speech, *heard.sounds, *heard.recordings]
+    false, hours = _count(silent, heard.of_kind("keyword"), "keyword")
     return {
         label: (missed[label] + CONFUSION_PRICE * wrong[label]) / max(1, total[label])
         + PRICE * max(0.0, false[label] - budget_per_hour * hours)
@@ -125,18 +127,19 @@ def _word_costs(heard: Heard, budget_per_hour: float) -> dict[str, float]:
 def _sound_costs(heard: Heard) -> dict[str, float]:
     """What F1 lacks, and a price for events on words and speech beyond one an hour."""
     labels = heard.of_kind("sound")
-    false, hours = _count([*heard.words, *heard.speech], labels)
-    figures = [sound_figures(played, detections, labels)["by_label"] for played, detections in heard.sounds]
+    false, hours = _count([*heard.words, *heard.speech, *heard.recordings], labels, "sound")
+    homes = [*heard.sounds, *heard.recordings]
+    figures = [sound_figures(played, detections, labels)["by_label"] for played, detections in homes]
     return {
         label: 1
-        - float(np.mean([entry[label]["f1"] for entry in figures] or [0.0]))
+        - float(np.mean([entry[label]["f1"] for entry in figures if entry[label]["clips"]] or [0.0]))
         + PRICE * max(0.0, false[label] - hours)
         for label in labels
     }
 
 
-def _count(told: Told, labels: Sequence[str]) -> tuple[Counter[str], float]:
+def _count(told: Told, labels: Sequence[str], kind: str) -> tuple[Counter[str], float]:
     counted = Counter(
-        event.label for played, detections in told for event in false_events(played, detections, labels)
+        event.label for played, detections in told for event in false_events(played, detections, labels, kind)
     )
     return counted, sum(played.stream.hours for played, _ in told)

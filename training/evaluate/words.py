@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from training.evaluate.condition import WORDS, Condition
+from training.evaluate.condition import RECORDINGS, WORDS, Condition, Heard
 from training.evaluate.metrics import Event, by_clip, decide
 from training.evaluate.streams import Truth
 
@@ -16,13 +16,12 @@ UNKNOWN, SILENCE, NOTHING = "(other word)", "(silence)", "(nothing)"
 
 def word_figures(condition: Condition) -> dict[str, Any]:
     """Confusions, share of right decisions, and times from a word's end to its hit."""
-    heard = condition.streams.get(WORDS)
+    heard = [condition.streams[kind] for kind in (WORDS, RECORDINGS) if kind in condition.streams]
     words = [rule.name for rule in condition.of_kind("keyword") if rule.enabled]
-    if heard is None or not words:
+    truths = [truth for one in heard for truth in one.played.stream.words]
+    if not truths or not words:
         return {}
-    truths = heard.played.stream.truths
-    found = [event for rule in condition.of_kind("keyword") for event in heard.events(rule)]
-    clips = by_clip(truths, sorted(found, key=lambda event: event.detected_s))
+    clips = [clip for one in heard for clip in _clips(condition, one)]
     answers = [
         (_row(truth, words), decide(events, words) or NOTHING)
         for truth, events in zip(truths, clips, strict=True)
@@ -38,6 +37,12 @@ def word_figures(condition: Condition) -> dict[str, Any]:
         "clips": len(answers),
         "latency_ms": _latencies(truths, clips, words),
     }
+
+
+def _clips(condition: Condition, heard: Heard) -> list[list[Event]]:
+    """The hits in each of a stream's words."""
+    found = [event for rule in condition.of_kind("keyword") for event in heard.events(rule)]
+    return by_clip(heard.played.stream.words, sorted(found, key=lambda event: event.detected_s))
 
 
 def _row(truth: Truth, words: list[str]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from training.augment.synthetic import SYNTHETIC
-from training.data.prepare import read_index
+from training.data.blocks import read_index
 from training.export.export import Wanted, shipped
 from training.labels import LabelSet
 from training.train import checkpoint

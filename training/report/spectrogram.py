@@ -37,7 +37,8 @@ def png(levels_db: NDArray[np.int8]) -> bytes:
     steps = np.arange(len(COLOURS))
     palette = np.stack([np.interp(share, steps, COLOURS[:, c]) for c in range(3)], axis=1).astype(np.uint8)
     levels = np.clip((levels_db[::-1].astype(np.float64) - FLOOR_DB) / STEP_DB, 0, len(palette) - 1)
-    lines = np.pad(np.round(levels).astype(np.uint8), ((0, 0), (1, 0)))  # each line begins with its filter: none
+    pixels = np.round(levels).astype(np.uint8)
+    lines = np.pad(pixels, ((0, 0), (1, 0)))  # each line begins with its filter: none
     head = struct.pack(">IIBBBBB", levels_db.shape[1], levels_db.shape[0], 8, 3, 0, 0, 0)
     chunks = (
         (b"IHDR", head),

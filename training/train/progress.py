@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from types import TracebackType
 
@@ -16,12 +17,12 @@ class Progress:
 
     def __init__(self, rounds: int, done: int = 0) -> None:
         self._rounds, self._held_out = rounds, ""
-        is_terminal = sys.stdout.isatty() and sys.stderr.isatty()
-        self._bar = (
-            tqdm(total=rounds, initial=done, desc="train", unit="round", dynamic_ncols=True)
-            if is_terminal
-            else None
-        )
+        self._bar = None
+        if sys.stdout.isatty() and sys.stderr.isatty():
+            # Terminals that do not tell their size tell 0, and the bar would have no room at all.
+            wide = os.get_terminal_size(sys.stderr.fileno()).columns
+            room = {"dynamic_ncols": True} if wide else {"ncols": 80, "nrows": 25}
+            self._bar = tqdm(total=rounds, initial=done, desc="train", unit="round", **room)
 
     def show(self, entry: Entry) -> None:
         """One more round."""

@@ -122,6 +122,11 @@ def test_a_budget_that_the_hours_cannot_support_says_what_they_can() -> None:
     )
 
 
+def test_few_minutes_are_told_in_plain_figures() -> None:
+    point = operating_point([made_curve([0, 1], [0, 0], 0.00921)], 0.1)
+    assert "no false alarm in 0.0092 h supports at most 330 an hour" in point.sentence()
+
+
 def test_a_budget_that_no_threshold_keeps() -> None:
     point = operating_point([made_curve([0, 5], [90, 9], 1.5)], 0.1)
     assert (point.threshold, point.within, point.supported) == (pytest.approx(0.2), False, False)

@@ -1,0 +1,44 @@
+"""`make torture`: each part prints its figures in one line; the exit status says whether all held.
+
+python -m tests.torture [PART ...] [options]
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+
+from tests.torture import cuts, fuzz, kills, stalled
+
+PARTS = (kills, stalled, cuts, fuzz)
+
+
+def main() -> int:
+    """Run the parts that were asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
+    names = [part.NAME for part in PARTS]
+    told = ", ".join(f"{part.NAME} ({part.HELP})" for part in PARTS)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"default: all of {told}")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32), metavar="N")
+    for part in PARTS:
+        part.add_arguments(parser)
+    options = parser.parse_args()
+    unknown = [name for name in options.parts if name not in names]
+    if unknown:
+        parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(names)}")
+    ok = True
+    for part in PARTS:
+        if options.parts and part.NAME not in options.parts:
+            continue
+        began_s = time.monotonic()
+        outcome = part.run(options)
+        ok &= outcome.ok
+        verdict = "ok" if outcome.ok else "FAILED"
+        print(f"{part.NAME:<8} {verdict:<6} {outcome.told} [{time.monotonic() - began_s:.0f} s]", flush=True)
+    return 0 if ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
