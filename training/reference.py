@@ -149,16 +149,22 @@ def _run(arguments: Sequence[str]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The whole of it; the exit status."""
-    add = (parser := argparse.ArgumentParser("training.reference", description=__doc__)).add_argument
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        "python -m training.reference",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
     add("--data", nargs="+", required=True, metavar="DATA", help="as of `prepare`")
     add("--out", type=Path, default=Path("models/default"), help="the bundle (default: %(default)s)")
     add("--cache", type=Path, default=Path(".cache/training"), help="all else (default: %(default)s)")
     add("--version", default="0", help="of the bundle")
     add("--notes", type=Path, metavar="FILE", help="a text for the card")
     options, to_train = parser.parse_known_args(arguments)
+    reference = Reference(**vars(options), to_train=to_train)
     try:
-        Reference(**vars(options), to_train=to_train).make()
+        reference.make()
     except Failed as failure:
         return int(failure.args[0])
     except StreamerError as error:

@@ -18,7 +18,7 @@ SYNTHETIC_SHARE = 0.2
 NEAR_MISS_SHARE = 0.12
 OTHER_SOUND_SHARE = 0.15
 FEW = 6
-"""Of fewer keywords, or sounds, each would be heard so often that the network expects it: others take turns."""
+"""Of fewer keywords, or sounds, each would be heard so often that the network expects it."""
 LONG_WORD_S = 0.5
 FADE_SAMPLES = 160
 

@@ -10,6 +10,7 @@ from streamer.decoding.rules import LabelRule
 from streamer.errors import StreamerError
 from streamer.inference.bundle import Bundle
 from training.data.corpus import Corpus
+from training.evaluate.by_score import twelve_by_score
 from training.evaluate.condition import HOMES, NEGATIVES, RECORDINGS
 from training.evaluate.metrics import TEN_COMMANDS, false_alarms, keyword_figures, sound_figures
 from training.evaluate.play import Played, play
@@ -63,6 +64,7 @@ def figures(played: Mapping[str, Played], rules: list[LabelRule]) -> dict[str, A
     words, sounds = ([rule.name for rule in rules if rule.kind == kind] for kind in ("keyword", "sound"))
     result: dict[str, Any] = {
         "keywords": {},
+        "twelve_by_score": {},
         "sounds": {},
         "keyword_false_alarms": {},
         "sound_false_alarms": {},
@@ -71,6 +73,7 @@ def figures(played: Mapping[str, Played], rules: list[LabelRule]) -> dict[str, A
         detections = heard.detections(rules)
         if name.startswith(HOMES["keyword"]):
             result["keywords"][name] = keyword_figures(heard, detections, words)
+            result["twelve_by_score"][name] = twelve_by_score(heard, rules)
         if name.startswith(HOMES["sound"]):
             result["sounds"][name] = sound_figures(heard, detections, sounds)
         if words and name.startswith(NEGATIVES["keyword"]):
@@ -84,6 +87,7 @@ def as_text(result: Figures) -> str:
     """The figures for people, in Markdown tables; without those for which nothing was played."""
     tables = (
         _keyword_streams(result["keywords"]),
+        _by_score(result.get("twelve_by_score", {})),
         _alarms(result["keyword_false_alarms"]),
         _sound_streams(result),
         *(_keyword_table(result["keywords"], kind) for kind in HOMES["keyword"]),
@@ -111,6 +115,21 @@ def _keyword_streams(streams: Figures) -> list[str]:
             "the last two are right when nothing is told. Every clip counts once.",
         ]
     return lines
+
+
+def _by_score(streams: Figures) -> list[str]:
+    known = {name: entry for name, entry in streams.items() if entry}
+    if not known:
+        return []
+    lines = _head("stream, by score", "twelve", "ten commands", "threshold for all ten")
+    for name, entry in known.items():
+        lines.append(_row(name, f"{entry['twelve']:.1%}", f"{entry['ten']:.1%}", entry["threshold"]))
+    return [
+        *lines,
+        "",
+        "By score: the command with the highest smoothed score in a clip, or none where all ten stay below "
+        "one threshold, the best one for this stream; what the scores can do, whatever the thresholds above.",
+    ]
 
 
 def _alarms(streams: Figures) -> list[str]:
