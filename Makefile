@@ -34,8 +34,9 @@ format: $(VENV)/.lint  ## put the code into its style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-model: $(VENV)/.train  ## the reference run, from recordings to models/default: make model DATA=PACK
+model:  ## the reference run, from recordings to models/default: make model DATA=PACK
 	@test -n "$(DATA)" || { echo "name the recordings: make model DATA=FOLDER"; exit 2; }
+	@$(MAKE) --no-print-directory $(VENV)/.train
 	$(BIN)/python -m training.reference --data $(DATA) $(MODEL_ARGS)
 
 wheel: $(VENV)/.base  ## build dist/*.whl

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from streamer.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_OK, MissingExtra, StreamerError
 
-EXAMPLE = """example, the reference run:
+EXAMPLE = """example, step by step what `python -m training.reference --data PACK --out models/mine` does:
   python -m training prepare --data PACK
   python -m training train --run .cache/training/run
   python -m training export .cache/training/run --out .cache/training/draft

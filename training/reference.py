@@ -39,11 +39,11 @@ class Reference:
     data: list[str]
     cache: Path
     out: Path
+    labels: str = ""
     version: str = "0"
     notes: Path | None = None
     to_train: list[str] = field(default_factory=list)
     """Options of `train`."""
-    say: Callable[[str], None] = print
 
     @property
     def work(self) -> Path:
@@ -57,7 +57,8 @@ class Reference:
             self.work / name for name in ("thresholds.json", "figures.json", "page.html")
         )
         draft = self.work / "draft" / self.out.name
-        self._do("prepare", ["prepare", "--data", *self.data])
+        labels = ["--labels", self.labels] if self.labels else []
+        self._do("prepare", ["prepare", "--data", *self.data, *labels])
         self._train(run)
         weights = checkpoints(run)
         self._do("draft", ["export", str(run), "--out", str(draft)], draft / MANIFEST, weights)
@@ -82,7 +83,7 @@ class Reference:
         if (run / "latest.pt").exists():
             command.append("--resume")
             if is_over(run, self._parsed(command)):
-                self.say(f"== train: {run} is up to date")
+                _say(f"== train: {run} is up to date")
                 return
         self._do("train", command)
 
@@ -94,16 +95,16 @@ class Reference:
     ) -> None:
         """One of the trainer's commands, unless its product is there and newer than what it is made of."""
         if product and is_newer(product, made_of):
-            self.say(f"== {name}: {product} is up to date")
+            _say(f"== {name}: {product} is up to date")
             return
         arguments = [*command, "--cache", str(self.cache)]
         self._timed(name, lambda: _run(arguments), f"python -m training {shlex.join(arguments)}")
 
     def _timed(self, name: str, work: Callable[[], None], what: str = "") -> None:
-        self.say(f"== {name}: {what}".rstrip(": "))
+        _say(f"== {name}: {what}".rstrip(": "))
         begun = time.monotonic()
         work()
-        self.say(f"== {name} took {(time.monotonic() - begun) / 60:.1f} min")
+        _say(f"== {name} took {(time.monotonic() - begun) / 60:.1f} min")
 
     def _check(self) -> None:
         """As somebody who gets it: hashes, sizes, and that every variant hears the demo scene to its end."""
@@ -115,7 +116,7 @@ class Reference:
             size = bundle.file(variant).stat().st_size
             if size > MOST_BYTES:
                 raise StreamerError(f"{variant}: {size / 1e6:.1f} MB", "train a smaller network: --hidden")
-            self.say(f"{variant}: {size / 1e6:.2f} MB")
+            _say(f"{variant}: {size / 1e6:.2f} MB")
             command = ["replay", str(DEMO), "--model", str(self.out), "--variant", variant]
             if status := streamer_cli.main(command):
                 raise Failed(status)
@@ -142,6 +143,10 @@ def is_over(run: Path, options: argparse.Namespace) -> bool:
     return bool(saved["round"] >= settings.rounds or patience.is_over)
 
 
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
 def _run(arguments: Sequence[str]) -> None:
     if status := cli.main(arguments):
         raise Failed(status)
@@ -159,13 +164,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--data", nargs="+", required=True, metavar="DATA", help="as of `prepare`")
     add("--out", type=Path, default=Path("models/default"), help="the bundle (default: %(default)s)")
     add("--cache", type=Path, default=Path(".cache/training"), help="all else (default: %(default)s)")
+    add("--labels", default="", metavar="default|data|FILE.toml", help="as of `prepare`")
     add("--version", default="0", help="of the bundle")
     add("--notes", type=Path, metavar="FILE", help="a text for the card")
     options, to_train = parser.parse_known_args(arguments)
-    reference = Reference(**vars(options), to_train=to_train)
     try:
-        reference.make()
+        Reference(**vars(options), to_train=to_train).make()
     except Failed as failure:
+        _say("== stopped; the same command goes on from here")
         return int(failure.args[0])
     except StreamerError as error:
         print(f"training: {error}", file=sys.stderr)

@@ -93,8 +93,8 @@ def run(options: argparse.Namespace) -> int:
             if record is None:
                 return EXIT_OK if ends_s and time.monotonic() >= ends_s else _give_up(options, subscriber)
             print(_json(record) if options.json else _text(record), flush=True)
-            subscriber.ack()
             printed += not isinstance(record, Missed)
+        subscriber.ack()
     return EXIT_OK
 
 

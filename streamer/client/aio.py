@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Self
+from functools import cached_property
+from typing import Self
 
 import zmq
-import zmq.asyncio
 
+from streamer.client.bell import Bell
 from streamer.client.front import Front
 from streamer.client.pages import Page, read_page
 from streamer.client.questions import ControlFront, Question, ReplyT
@@ -22,44 +22,20 @@ __all__ = ["AsyncControl", "AsyncSubscriber"]
 
 
 class AsyncSubscriber(Front):
-    """`Front` says what it does; to be made, used and closed on one event loop."""
+    """The same as `Subscriber`; to be made, used and closed on one event loop."""
 
     async def receive(self, timeout_s: float | None = None) -> Record | None:
         """The next record; None if none came within `timeout_s`. Cancelling it loses nothing."""
         deadline_s = self._begin(timeout_s)
         record = self._ledger.take()
         while record is None:
-            found = await self._move(deadline_s)
+            # wait first and take without waiting: a cancelled receive could take a message with it
+            ready = await self._bell.wait(*self._prepare(deadline_s))
+            self._move(ready)
             record = self._ledger.take()
-            if record is None and self._is_over(deadline_s, found):
+            if record is None and self._is_over(deadline_s, bool(ready)):
                 break
         return record
-
-    async def _move(self, deadline_s: float | None) -> bool:
-        """Wait, then move one message; False if none came."""
-        wanted, wait_ms = self._prepare(deadline_s)
-        poller = zmq.asyncio.Poller()
-        poller.register(self._events, zmq.POLLIN)
-        poller.register(self._control, wanted)
-        # wait first and take without waiting: a cancelled recv could take a message with it
-        ready = dict(await poller.poll(wait_ms))
-        now_s = time.monotonic()
-        self._ledger.woke(now_s)
-        possible = ready.get(self._control, 0)
-        if not possible & zmq.POLLIN:
-            self._ledger.tick(now_s)
-        if possible & zmq.POLLIN:
-            self._ledger.answered(await self._control.recv_multipart(zmq.NOBLOCK), now_s)
-        elif possible & zmq.POLLOUT:
-            try:
-                await self._control.send(self._ledger.ask(now_s), zmq.NOBLOCK)
-            except zmq.Again:
-                self._ledger.not_sent(now_s)
-        elif ready:
-            self._ledger.heard(await self._events.recv_multipart(zmq.NOBLOCK), now_s)
-        if ready:
-            await asyncio.sleep(0)  # others have their turn, however much there is to read
-        return bool(ready)
 
     async def events(self) -> AsyncIterator[Event]:
         """Only the events, as they come; what was missed is counted in `missed`."""
@@ -79,12 +55,13 @@ class AsyncSubscriber(Front):
     async def __aexit__(self, *error: object) -> None:
         self.close()
 
-    def _make_context(self) -> zmq.Context[Any]:
-        return zmq.asyncio.Context()
+    @cached_property
+    def _bell(self) -> Bell:
+        return Bell()
 
 
 class AsyncControl(ControlFront):
-    """`ControlFront` says what it does; to be used on one event loop, one request at a time."""
+    """The same as `Control`; to be used on one event loop, one request at a time."""
 
     async def ping(self) -> requests.PingReply:
         """Whether anybody is there, and how far the journal is."""
@@ -144,16 +121,16 @@ class AsyncControl(ControlFront):
     async def _answer(self, asking: Question[ReplyT]) -> ReplyT:
         deadline_s = time.monotonic() + self.timeout_s
         await self._wait(zmq.POLLOUT, deadline_s)
-        await self._socket.send(asking.frame, zmq.NOBLOCK)
+        self._socket.send(asking.frame, zmq.NOBLOCK)
         while True:
             await self._wait(zmq.POLLIN, deadline_s)
-            reply = asking.read(await self._socket.recv_multipart(zmq.NOBLOCK))
+            reply = asking.read(self._socket.recv_multipart(zmq.NOBLOCK))
             if reply is not None:
                 return reply
 
     async def _wait(self, flags: int, deadline_s: float) -> None:
         left_ms = max(0, round((deadline_s - time.monotonic()) * 1_000))
-        if not await self._socket.poll(left_ms, flags):
+        if not await Bell().wait([(self._socket, flags)], left_ms):
             raise self._nobody()
 
     async def __aenter__(self) -> Self:
@@ -161,6 +138,3 @@ class AsyncControl(ControlFront):
 
     async def __aexit__(self, *error: object) -> None:
         self.close()
-
-    def _make_context(self) -> zmq.Context[Any]:
-        return zmq.asyncio.Context()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Self
 
 import zmq
 
@@ -17,7 +17,11 @@ __all__ = ["Control", "ControlError"]
 
 
 class Control(ControlFront):
-    """`ControlFront` says what it does; to be made, used and closed on one thread."""
+    """Asks a daemon and tells it what to do; every verb waits `timeout_s` at most, else ControlError.
+
+    `endpoint` is where it takes requests (by default the local daemon's), `credentials` are the keys for a
+    daemon on another machine, or the directory in which they are. To be made, used and closed on one thread.
+    """
 
     def ping(self) -> requests.PingReply:
         """Whether anybody is there, and how far the journal is."""
@@ -94,6 +98,3 @@ class Control(ControlFront):
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-    def _make_context(self) -> zmq.Context[Any]:
-        return zmq.Context()

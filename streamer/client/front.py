@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +28,7 @@ KEEP_PLACE_S = 1.0
 
 
 class Front:
-    """Typed records from a daemon: every event exactly once and in order, or a `Missed` in its place.
-
-    `topics` are prefixes (`keyword.`, `sound.dog-bark.`, `health.kitchen`); `frames` adds the frame scores of
-    every stream. It may be made before the daemon runs and outlives its restarts. With `on_silence="raise"`
-    a receive raises DaemonGone when the heartbeat stays away; otherwise it waits for a daemon to come back.
-
-    `since` says where to begin: with what is new (None), with "all" that is kept, after a number, at a
-    `datetime`, or after a `Place`. `place` names a file in which the place is kept; where the file is there,
-    it goes on from there, whatever `since` says. A record counts as dealt with when the next one is asked for
-    or, with `acknowledge="explicit"`, when `ack()` is called: what was not comes again in the next process.
-
-    `control` is the address that past events are asked from (by default beside the events), `credentials` the
-    keys for a daemon on another machine, or the directory in which they are.
-    """
+    """What `Subscriber` and `AsyncSubscriber` have in common; see `Subscriber`."""
 
     def __init__(
         self,
@@ -65,7 +52,7 @@ class Front:
         self._kept_s = -math.inf
         wanted = topic_prefixes(topics, frames)
         self._ledger = Ledger(wanted, on_silence, kept or since, former=former, now_s=time.monotonic())
-        self._context = self._make_context()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._events = self._context.socket(zmq.SUB)
         self._control = self._context.socket(zmq.DEALER)
         self._knocking: list[Knocking] = []
@@ -74,9 +61,6 @@ class Front:
         except BaseException:
             self.close()
             raise
-
-    def _make_context(self) -> zmq.Context[Any]:
-        raise NotImplementedError
 
     def _connect(self, control: str | None) -> None:
         self._knock(self._events, self._checked)
@@ -149,18 +133,39 @@ class Front:
         self._ledger.woke(now_s)
         return None if timeout_s is None else now_s + timeout_s
 
-    def _prepare(self, deadline_s: float | None) -> tuple[int, int | None]:
-        """What to wait for on the control socket, and how long, in milliseconds."""
+    def _prepare(self, deadline_s: float | None) -> tuple[list[tuple[zmq.Socket[bytes], int]], int | None]:
+        """What to wait for on which socket, and how long, in milliseconds."""
         now_s = time.monotonic()
         if not self._explicit and now_s >= self._kept_s + KEEP_PLACE_S:
             self._keep_place()  # what passes by unwanted moves the place, too
             self._kept_s = now_s
-        wanted = zmq.POLLIN | (zmq.POLLOUT if self._ledger.wants_to_ask(now_s) else 0)
+        asking = zmq.POLLOUT if self._ledger.wants_to_ask(now_s) else 0
+        wanted: list[tuple[zmq.Socket[bytes], int]] = [
+            (self._events, zmq.POLLIN),
+            (self._control, zmq.POLLIN | asking),
+        ]
         looks_s = [knocking.look(now_s) for knocking in self._knocking]
         wake_s = min([self._ledger.wake_s(deadline_s, now_s), *looks_s])
         if wake_s == math.inf:
             return wanted, None
         return wanted, math.ceil(min(max(0.0, wake_s - now_s), LONGEST_WAIT_S) * 1_000)
+
+    def _move(self, ready: Mapping[Any, int]) -> None:
+        """Move one message between sockets and books: replies first, then the question, then what is live."""
+        now_s = time.monotonic()
+        self._ledger.woke(now_s)
+        possible = ready.get(self._control, 0)
+        if possible & zmq.POLLIN:
+            self._ledger.answered(self._control.recv_multipart(zmq.NOBLOCK), now_s)
+            return
+        self._ledger.tick(now_s)
+        if possible & zmq.POLLOUT and self._ledger.wants_to_ask(now_s):
+            try:
+                self._control.send(self._ledger.ask(now_s), zmq.NOBLOCK)
+            except zmq.Again:
+                self._ledger.not_sent(now_s)
+        elif self._events in ready:
+            self._ledger.heard(self._events.recv_multipart(zmq.NOBLOCK), now_s)
 
     def _is_over(self, deadline_s: float | None, found: bool) -> bool:
         """Whether the wait has ended, nothing being there to hand over; raises DaemonGone."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 import zmq
@@ -70,10 +70,7 @@ class Question(Generic[ReplyT]):
 
 
 class ControlFront:
-    """Asks a daemon and tells it what to do; every verb waits `timeout_s` at most, else ControlError.
-
-    `credentials` are the keys for a daemon on another machine, or the directory in which they are.
-    """
+    """What `Control` and `AsyncControl` have in common; see `Control`."""
 
     def __init__(
         self, endpoint: str | None = None, *, timeout_s: float = TIMEOUT_S, credentials: Keys = None
@@ -82,7 +79,7 @@ class ControlFront:
         found = find_credentials(checked, credentials)
         self.endpoint = checked.text
         self.timeout_s = timeout_s
-        self._context = self._make_context()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         # a daemon that wants keys may refuse them, which ZeroMQ keeps to itself
         self._watch = Watch(self._socket) if found is not None else None
@@ -91,9 +88,6 @@ class ControlFront:
         except BaseException:
             self.close()
             raise
-
-    def _make_context(self) -> zmq.Context[Any]:
-        raise NotImplementedError
 
     def _nobody(self) -> ControlError:
         trouble = self._watch.read() if self._watch else None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import zmq
@@ -14,41 +13,40 @@ from streamer.delivery.messages import Event
 
 
 class Subscriber(Front):
-    """`Front` says what it does; to be made, used and closed on one thread."""
+    """Typed records from a daemon: every event exactly once and in order, or a `Missed` in its place.
+
+    `topics` are prefixes (`keyword.`, `sound.dog-bark.`, `health.kitchen`); `frames` adds the frame scores of
+    every stream. It may be made before the daemon runs and outlives its restarts. With `on_silence="raise"`
+    a receive raises DaemonGone when the heartbeat stays away; otherwise it waits for a daemon to come back.
+
+    `since` says where to begin: with what is new (None), with "all" that is kept, after a number, at a
+    `datetime`, or after a `Place`. `place` names a file in which the place is kept; where the file is there,
+    it goes on from there, whatever `since` says. A record counts as dealt with when the next one is asked for
+    or, with `acknowledge="explicit"`, when `ack()` is called: what was not comes again in the next process.
+
+    `control` is the address that past events are asked from (by default beside the events), `credentials` the
+    keys for a daemon on another machine, or the directory in which they are.
+
+    To be made, used and closed on one thread.
+    """
 
     def receive(self, timeout_s: float | None = None) -> Record | None:
         """The next record; None if none came within `timeout_s`. Without a timeout it waits."""
         deadline_s = self._begin(timeout_s)
         record = self._ledger.take()
         while record is None:
-            found = self._move(deadline_s)
+            ready = self._wait(*self._prepare(deadline_s))
+            self._move(ready)
             record = self._ledger.take()
-            if record is None and self._is_over(deadline_s, found):
+            if record is None and self._is_over(deadline_s, bool(ready)):
                 break
         return record
 
-    def _move(self, deadline_s: float | None) -> bool:
-        """Wait, then move one message; False if none came."""
-        wanted, wait_ms = self._prepare(deadline_s)
+    def _wait(self, wanted: Sequence[tuple[zmq.Socket[bytes], int]], wait_ms: int | None) -> dict[Any, int]:
         poller = zmq.Poller()
-        poller.register(self._events, zmq.POLLIN)
-        poller.register(self._control, wanted)
-        ready = dict(poller.poll(wait_ms))
-        now_s = time.monotonic()
-        self._ledger.woke(now_s)
-        possible = ready.get(self._control, 0)
-        if not possible & zmq.POLLIN:
-            self._ledger.tick(now_s)
-        if possible & zmq.POLLIN:
-            self._ledger.answered(self._control.recv_multipart(zmq.NOBLOCK), now_s)
-        elif possible & zmq.POLLOUT:
-            try:
-                self._control.send(self._ledger.ask(now_s), zmq.NOBLOCK)
-            except zmq.Again:
-                self._ledger.not_sent(now_s)
-        elif ready:
-            self._ledger.heard(self._events.recv_multipart(zmq.NOBLOCK), now_s)
-        return bool(ready)
+        for socket, flags in wanted:
+            poller.register(socket, flags)
+        return dict(poller.poll(wait_ms))
 
     def events(self) -> Iterator[Event]:
         """Only the events, as they come; what was missed is counted in `missed`."""
@@ -65,6 +63,3 @@ class Subscriber(Front):
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-    def _make_context(self) -> zmq.Context[Any]:
-        return zmq.Context()

@@ -79,10 +79,10 @@ def is_damage(error: Exception) -> bool:
     if not isinstance(error, sqlite3.Error):
         return False
     code = getattr(error, "sqlite_errorcode", 0)
-    # SQLITE_ERROR: tables that should be there are not; SHORT_READ: the file ends before its end
-    return code & 0xFF in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or (
-        code == sqlite3.SQLITE_IOERR_SHORT_READ
-    )
+    # SQLITE_ERROR: tables that should be there are not; TOOBIG: a length that cannot be (events are small);
+    # SHORT_READ: the file ends before its end
+    broken = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_TOOBIG)
+    return code & 0xFF in broken or code == sqlite3.SQLITE_IOERR_SHORT_READ
 
 
 def check_header(path: Path) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamer.client import merge
 from streamer.client.ledger import DEFAULT_TOPICS, Ledger
 from streamer.client.merge import ANOTHER_JOURNAL, FORMER_MAX, WENT_BACK
 from streamer.client.patience import (
@@ -123,6 +124,19 @@ def test_a_hole_is_filled_before_what_comes_after_it() -> None:
     desk.reply(request, *(an_event(seq=seq) for seq in (4, 5, 6)))
     assert desk.take() == [4, 5, 6, 7]
     assert desk.ledger.missed == 0
+
+
+def test_few_wait_and_the_rest_comes_by_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merge, "WAITING_MAX", 3)
+    desk = at_place()
+    desk.hear(*(an_event(seq=seq) for seq in range(6, 11)))
+    desk.reply(desk.question(), an_event(seq=4), an_event(seq=5), head_seq=10)
+    assert desk.take() == [4, 5, 6, 7, 8]
+    request = desk.question()
+    assert isinstance(request, Replay)
+    assert request.since_seq == 8
+    desk.reply(request, an_event(seq=9), an_event(seq=10))
+    assert desk.take() == [9, 10]
 
 
 def test_a_heartbeat_shows_a_hole() -> None:

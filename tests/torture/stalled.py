@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this part."""
     parser.add_argument("--subscribers", type=int, default=100, metavar="N", help="subscribers in all (100)")
     parser.add_argument("--stopped-s", type=float, default=60.0, metavar="S", help="one is stopped for (60)")
-    parser.add_argument("--rate-hz", type=float, default=20.0, metavar="HZ", help="events a second (20)")
+    parser.add_argument("--rate-hz", type=float, default=5.0, metavar="HZ", help="events a second (5)")
 
 
 def run(options: argparse.Namespace) -> Outcome:

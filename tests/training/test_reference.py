@@ -41,7 +41,7 @@ def steps(told: str) -> dict[str, str]:
     for line in told.splitlines():
         if line.startswith("== "):
             name, _, rest = line[3:].partition(": ")
-            if " took " not in name:
+            if name in STEPS:
                 found.setdefault(name, rest)
     return found
 
@@ -61,7 +61,9 @@ def test_from_recordings_to_a_checked_bundle(
     with monkeypatch.context() as patch:
         patch.setattr(Run, "play_round", interrupted)
         assert main(command) == 130
-    assert list(steps(capfd.readouterr().out)) == ["prepare", "train"]
+    told = capfd.readouterr().out
+    assert list(steps(told)) == ["prepare", "train"]
+    assert told.endswith("== stopped; the same command goes on from here\n")
     assert checkpoint.load(run)[1]["round"] == 6
 
     assert main(command) == 0

@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the trainer needs the `train` extra")
 
+from streamer.cli import main as streamer
 from streamer.inference.bundle import Bundle, load_bundle
 from training.cli import main
 from training.train import checkpoint
@@ -160,11 +161,18 @@ def paged(trained: Path, toy_cache: Path, tmp_path_factory: pytest.TempPathFacto
     return folder / "page.html"
 
 
-def test_the_page_goes_with_the_bundle(paged: Path, trained: Path, toy_cache: Path, tmp_path: Path) -> None:
+def test_the_page_goes_with_the_bundle(
+    paged: Path, trained: Path, toy_cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     bundle = exported(trained, toy_cache, tmp_path / "out", "--page", str(paged))
     assert bundle.file("page").name == "report.html"
     assert bundle.file("page").read_bytes() == paged.read_bytes()
     assert "weights" in paged.read_text()
+    capsys.readouterr()
+    assert streamer(["models", str(bundle.folder)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "variants  onnx, onnx-int8, torch" in lines
+    assert f"report    {bundle.folder / 'report.html'}" in lines
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,12 @@ HOMES = {"keyword": (WORDS, RECORDINGS), "sound": (SOUNDS, RECORDINGS)}
 NEGATIVES = {"keyword": (SPEECH, SOUNDS, RECORDINGS), "sound": (SPEECH, WORDS, RECORDINGS)}
 """Where it is not. A word every two seconds, as in the stream of words, is no measure of a day; but where
 nobody speaks otherwise, it is the only speech that there is."""
+
+
+def negative_kinds(kind: str, there: Collection[str]) -> tuple[str, ...]:
+    """Of the kinds of streams that are there, those that count for false alarms of keywords or of sounds."""
+    wanted = [*NEGATIVES[kind], *([] if SPEECH in there else [WORDS])]
+    return tuple(name for name in dict.fromkeys(wanted) if name in there)
 
 
 @dataclass(slots=True)
@@ -80,8 +86,7 @@ class Condition:
 
     def negatives(self, rule: LabelRule) -> list[Heard]:
         """Streams that count for its false alarms, but for its own clips in them."""
-        kinds = [*NEGATIVES[rule.kind], *([] if SPEECH in self.streams else [WORDS])]
-        found = [self.streams[kind] for kind in dict.fromkeys(kinds) if kind in self.streams]
+        found = [self.streams[kind] for kind in negative_kinds(rule.kind, self.streams)]
         return found or list(self.streams.values())
 
 

@@ -11,7 +11,7 @@ from streamer.errors import StreamerError
 from streamer.inference.bundle import Bundle
 from training.data.corpus import Corpus
 from training.evaluate.by_score import twelve_by_score
-from training.evaluate.condition import HOMES, NEGATIVES, RECORDINGS
+from training.evaluate.condition import HOMES, NEGATIVES, RECORDINGS, SOUNDS, SPEECH, WORDS, negative_kinds
 from training.evaluate.metrics import TEN_COMMANDS, false_alarms, keyword_figures, sound_figures
 from training.evaluate.play import Played, play
 from training.evaluate.streams import gain_copy, standard_streams, telephone_copy
@@ -69,6 +69,8 @@ def figures(played: Mapping[str, Played], rules: list[LabelRule]) -> dict[str, A
         "keyword_false_alarms": {},
         "sound_false_alarms": {},
     }
+    there = [kind for kind in (WORDS, SPEECH, SOUNDS, RECORDINGS) if any(n.startswith(kind) for n in played)]
+    silent = {kind: negative_kinds(kind, there) for kind in NEGATIVES}
     for name, heard in played.items():
         detections = heard.detections(rules)
         if name.startswith(HOMES["keyword"]):
@@ -76,9 +78,9 @@ def figures(played: Mapping[str, Played], rules: list[LabelRule]) -> dict[str, A
             result["twelve_by_score"][name] = twelve_by_score(heard, rules)
         if name.startswith(HOMES["sound"]):
             result["sounds"][name] = sound_figures(heard, detections, sounds)
-        if words and name.startswith(NEGATIVES["keyword"]):
+        if words and name.startswith(silent["keyword"]):
             result["keyword_false_alarms"][name] = false_alarms(heard, detections, words)
-        if sounds and name.startswith(NEGATIVES["sound"]):
+        if sounds and name.startswith(silent["sound"]):
             result["sound_false_alarms"][name] = false_alarms(heard, detections, sounds, "sound")
     return result
 

@@ -158,8 +158,9 @@ def _card(
         "",
         *([f"* keywords: {', '.join(labels.keywords)}"] if labels.keywords else []),
         *([f"* sounds: {', '.join(labels.sounds)}"] if labels.sounds else []),
-        f"* network: {settings.layers} x {settings.hidden} LSTM on {settings.features.size} "
-        f"{settings.features.kind} coefficients, one row of scores every {10 * settings.stride} ms",
+        f"* network: {settings.layers} x {settings.hidden} {settings.family.upper()} on "
+        f"{settings.features.size} {settings.features.kind} coefficients, "
+        f"one row of scores every {10 * settings.stride} ms",
         f"* trained on {hours:.3g} hours of scenes put together from the clips below "
         f"({saved['seconds'] / 60:.0f} minutes), state carried throughout",
         f"* weights: {checkpoint.about(file, saved)}",

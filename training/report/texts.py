@@ -2,7 +2,8 @@
 
 SUMMARY = """A word counts as heard when its hit comes during its clip or within 0.45 s after it, a sound
 when an event overlaps it. False hits of words are counted on speech and sounds that hold none of them,
-false starts of sounds on speech and words. F1 and PSDS are means over labels; 1 is perfect."""
+false starts of sounds on speech and words, both in whole recordings as well, where they are not marked.
+F1 and PSDS are means over labels; 1 is perfect."""
 
 BUDGET = """The threshold for the budget is the one that misses least among those that kept the budget on
 every stream. "Proves at most" is what so few hours can say with 95 % confidence: with no false alarm in

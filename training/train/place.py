@@ -48,7 +48,10 @@ class Place:
                 dist.broadcast(value, 0)
 
     def share_gradients(self, network: nn.Module) -> None:
-        """Take the mean over all processes, in one message: what costs is the waiting."""
+        """Take the mean over all processes, in one message: what costs is the waiting.
+
+        torch's own wrapper of networks would hold on to the group, and to its threads, see `find_place`.
+        """
         if self.processes == 1:
             return
         gradients = [weight.grad for weight in network.parameters() if weight.grad is not None]
