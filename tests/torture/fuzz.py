@@ -46,7 +46,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> Outcome:
     """Feed everything."""
-    logging.getLogger("streamer").setLevel(logging.CRITICAL)  # it complains of nonsense, and rightly
+    log = logging.getLogger("streamer")
+    before = log.level
+    log.setLevel(logging.CRITICAL)  # it complains of nonsense, and rightly
+    try:
+        return _run(options)
+    finally:
+        log.setLevel(before)
+
+
+def _run(options: argparse.Namespace) -> Outcome:
     faults: list[str] = []
     told: list[str] = []
     for number, (name, share) in enumerate(SHARES.items()):
