@@ -15,7 +15,10 @@ from training.data.dataset import Mark
 from training.data.marks import visible
 
 SYNTHETIC_SHARE = 0.2
-NEAR_MISS_SHARE = 0.12
+NEAR_MISS_SHARE, FOREIGN_SHARE = 0.12, 0.3
+"""Among unknown words; foreign ones are what a keyword is most often heard in, and come from few speakers."""
+SPLICED_AT = (0.3, 0.7)
+REVERSED_SHARE = 0.15
 OTHER_SOUND_SHARE = 0.15
 FEW = 6
 """Of fewer keywords, or sounds, each would be heard so often that the network expects it."""
@@ -55,6 +58,7 @@ class Shelf:
         self.sounds = {name: corpus.sound(name) for name in labels.shipped_sounds}
         self.words = corpus.unknown_words()
         self.near = [item for item in self.words if item.clip.collection == "kokoro_near"]
+        self.foreign = [item for item in self.words if item.clip.kind == "speech" and item not in self.near]
         self.sentences = corpus.sentences()
         self.talk = [*self.sentences, *(item for item in self.words if item.clip.collection == "wuw2")]
         self.others = corpus.other_sounds()
@@ -77,9 +81,22 @@ class Shelf:
 
     def unknown_word(self, rng: Random) -> Piece | None:
         """Another word."""
-        near = self.near and rng.random() < NEAR_MISS_SHARE
-        items = self.near if near else self.words
-        return word(pick(items, rng), rng) if items else None
+        return word(pick(self._strangers(rng), rng), rng) if self.words else None
+
+    def _strangers(self, rng: Random) -> list[Item]:
+        draw = rng.random()
+        if self.near and draw < NEAR_MISS_SHARE:
+            return self.near
+        foreign = self.foreign and NEAR_MISS_SHARE <= draw < NEAR_MISS_SHARE + FOREIGN_SHARE
+        return self.foreign if foreign else self.words
+
+    def spliced_word(self, rng: Random) -> Piece | None:
+        """A word that nobody has ever said: one's beginning and another's end, now and then backwards."""
+        halves = [self.unknown_word(rng), self.unknown_word(rng)]
+        pieces = [half for half in halves if half is not None and half.spans and half.level_db > -110.0]
+        if len(pieces) < len(halves):
+            return None
+        return spliced(*pieces, rng)
 
     def broken_word(self, rng: Random) -> Piece | None:
         """The beginning of a keyword, which is not that keyword yet."""
@@ -133,6 +150,23 @@ def word(item: Item, rng: Random) -> Piece:
     else:
         first_s, last_s = 0.0, len(samples) / SAMPLE_RATE_HZ
     return _cut(item, samples, first_s, last_s, rng, speeds=(0.87, 1.15))
+
+
+def spliced(first: Piece, second: Piece, rng: Random) -> Piece:
+    """From the beginning of the one into the end of the other, at one level."""
+    parts = []
+    for piece, is_first in ((first, True), (second, False)):
+        onset_s, offset_s = piece.spans[0][0], piece.spans[-1][1]
+        at = int((onset_s + rng.uniform(*SPLICED_AT) * (offset_s - onset_s)) * SAMPLE_RATE_HZ)
+        part = piece.samples[:at] if is_first else piece.samples[at:]
+        parts.append(_faded(part * np.float32(10 ** ((first.level_db - piece.level_db) / 20))))
+    overlap = min(FADE_SAMPLES, *(len(part) // 2 for part in parts))
+    joined = np.zeros(len(parts[0]) + len(parts[1]) - overlap, np.float32)
+    joined[: len(parts[0])] = parts[0]
+    joined[len(joined) - len(parts[1]) :] += parts[1]
+    if rng.random() < REVERSED_SHARE:
+        joined = joined[::-1].copy()
+    return Piece(joined, "", [], tuple({*first.unsure, *second.unsure}), first.level_db)
 
 
 def stretch(item: Item, rng: Random, longest_s: float) -> Piece:

@@ -84,9 +84,11 @@ class SceneMaker:
     def _any_word(self, rng: Random) -> Piece | None:
         """Keywords and others, whole or broken off."""
         draw = rng.random()
-        if draw < 0.62:
+        if draw < 0.58:
             return self.shelf.keyword(rng)
-        return self.shelf.unknown_word(rng) if draw < 0.95 else self.shelf.broken_word(rng)
+        if draw < 0.84:
+            return self.shelf.unknown_word(rng)
+        return self.shelf.spliced_word(rng) if draw < 0.95 else self.shelf.broken_word(rng)
 
     def _hardly_a_word(self, rng: Random) -> Piece | None:
         """Sounds, as in a house whose people are out."""

@@ -22,6 +22,7 @@ from training.network.quality import judge
 from training.train import checkpoint, log
 from training.train.curves import draw
 from training.train.feed import Rendered
+from training.train.grow import grow
 from training.train.held_out import Patience
 from training.train.interruption import Interruption
 from training.train.log import LOG, Entry
@@ -86,14 +87,14 @@ class Run:
             set_random_states(randoms[self.place.rank], device)
 
     def begin_from(self, run: Path) -> None:
-        """Begin with another run's averaged weights instead of random ones."""
+        """Begin with another run's averaged weights instead of random ones; the network may be wider."""
         file = checkpoint.chosen(run)
         before, saved = checkpoint.load(file)
         if before.labels.names != self.settings.labels.names:
             raise StreamerError(f"{run} has learnt other labels", "prepare with its labels, or begin anew")
         self.hours_before = saved.get("hours_before", 0.0) + before.hours_of(saved["round"])
         self.seconds = saved["seconds"]
-        self.network.load_state_dict(saved["average"])
+        grow(self.network, saved["average"])
         self.average = Average(self.network, self.settings.average_decay)
         self._is_normalised = True
         weights = PurePosixPath(file.absolute().parent.name, file.name)  # the way there is nobody's business
@@ -219,7 +220,13 @@ class Run:
             group["lr"] = self.learning_rate()
         with torch.autocast(self.place.device.type, torch.bfloat16, enabled=self._half):
             logits, state = self.network(self._noisy(rows), self.state)
-        loss = frame_loss(logits.float(), codes, self.settings.positive_weight, self._label_weights)
+        loss = frame_loss(
+            logits.float(),
+            codes,
+            self.settings.positive_weight,
+            self._label_weights,
+            self.settings.hard_negative_weight,
+        )
         self.optimiser.zero_grad()
         loss.backward()
         self.place.share_gradients(self.network)

@@ -9,10 +9,21 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from training.augment.targets import UNSURE, YES
 
 
-def frame_loss(logits: Tensor, codes: Tensor, positive_weight: float, label_weights: Tensor) -> Tensor:
-    """Cross-entropy of every label at every row but the unsure ones: summed over labels, mean over rows."""
+def frame_loss(
+    logits: Tensor,
+    codes: Tensor,
+    positive_weight: float,
+    label_weights: Tensor,
+    hard_negative_weight: float = 0.0,
+) -> Tensor:
+    """Cross-entropy of every label at every row but the unsure ones: summed over labels, mean over rows.
+
+    A row without the label counts the more the surer the network is to hear it there.
+    """
     wanted = (codes == YES).to(logits.dtype)
     weight = (codes != UNSURE).to(logits.dtype) * (1 + (positive_weight - 1) * wanted)
+    if hard_negative_weight:
+        weight = weight * (1 + hard_negative_weight * (1 - wanted) * torch.sigmoid(logits.detach()) ** 2)
     weight = weight * label_weights
     total = binary_cross_entropy_with_logits(logits, wanted, weight, reduction="sum")
     return total / (logits.shape[0] * logits.shape[1])

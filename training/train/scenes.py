@@ -23,7 +23,7 @@ from training.data.corpus import Corpus
 from training.label_files import check_same
 from training.train.settings import TrainSettings
 
-VERSION = 1
+VERSION = 2
 """Raised when the same settings would give other scenes."""
 
 

@@ -45,6 +45,8 @@ class TrainSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     clip_norm: float = 1.0
     dropout: float = 0.1
     positive_weight: float = 1.5
+    hard_negative_weight: float = 2.0
+    """How much more a row counts that is taken for a label, and is none."""
     keyword_weight: float = 2.5
     """Keywords last a moment and sounds for seconds: without this the sounds rule the gradient."""
     other_word_weight: float = 0.7
@@ -145,6 +147,7 @@ OPTIONS = {
     "dropout": "share of values dropped between layers",
     "clip_norm": "longer gradients are shortened to this norm",
     "positive_weight": "how much more a row counts where its label is heard",
+    "hard_negative_weight": "how much more a row counts that is surely taken for what it is not",
     "keyword_weight": "how much more a keyword counts than a sound",
     "patience": "stop after so many judgements on held-out scenes without gain; 0: never",
     "judge_every": "rounds between two judgements",
