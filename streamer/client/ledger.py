@@ -53,7 +53,7 @@ class Ledger:
         self._presence = Presence(now_s)
         self._merge = Merge(since, now_s, former)
         self._others: deque[Record] = deque()
-        self._settled: Place | None = self._merge.place
+        self._settled: Place | None = self._merge.handover.place
 
     @property
     def subscriptions(self) -> list[bytes]:
@@ -118,16 +118,16 @@ class Ledger:
 
     def take(self) -> Record | None:
         """The next record to hand over."""
-        ready = self._merge.ready
+        ready = self._merge.handover.ready
         while ready:
             told, _ = ready.popleft()
-            self._settled = ready[0][1] if ready else self._merge.place
+            self._settled = ready[0][1] if ready else self._merge.handover.place
             if isinstance(told, Missed):
                 self.missed += told.count or 0
                 return told
             if self._is_wanted(told):
                 return told
-        self._settled = self._merge.place
+        self._settled = self._merge.handover.place
         return self._others.popleft() if self._others else None
 
     @property

@@ -36,20 +36,18 @@ What waits is bounded: beyond WAITING_MAX the newest live events are let go, and
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 
 from streamer.client.beginning import Beginning, place_in
+from streamer.client.handover import Handover
 from streamer.client.inquiry import Asked, Inquiry
 from streamer.client.pages import Page
 from streamer.client.patience import NO_ANSWER, Patience
-from streamer.client.records import Missed, Place, Since
+from streamer.client.records import Since
 from streamer.client.unkept import NO_JOURNAL, Unkept
 from streamer.delivery.messages import Event, Health
 from streamer.delivery.requests import ErrorReply, Ping, PingReply, Replay
 
-WAITING_MAX = 1_000
-"""Live events that wait for a replay."""
 ASK_AGAIN = ("busy", "failed", "not-available")
 """Codes of errors that pass; with any other there will be no replay however often we ask."""
 FORMER_MAX = 8
@@ -63,19 +61,13 @@ class Merge:
     """Live events, heartbeats and answers go in; events in order and questions come out."""
 
     def __init__(self, since: Since, now_s: float, former: Mapping[str, int] | None = None) -> None:
-        self.ready: deque[tuple[Event | Missed, Place | None]] = deque()
-        """To be handed over, each with the place before it."""
-        self.place = place_in(since)
-        """Everything up to here is in `ready` or was taken from it."""
-        self.waiting: deque[Event] = deque()
-        """Live events beyond a hole; numbers ascend."""
+        self.handover = Handover(place_in(since))
         self.former: dict[str, int] = dict(former or {})
         """Journals that were left, and the place in each."""
         self.inquiry = Inquiry(now_s)
         self._beginning = Beginning(since, now_s)
         self._patience = Patience()
         self._joins = False  # nobody answers: begin with the next live message
-        self._head = self.place.seq if self.place else 0
         self._run = ""
         self._heard_utc = ""
         self._doubt = False  # the last live message was of another journal
@@ -89,11 +81,11 @@ class Merge:
             self._follow_unkept(event.run, event.seq, event)
             return
         if self._is_ours(event, event.seq - 1, now_s):
-            self._head = max(self._head, event.seq)
-            self._wait(event)
-            self._hand_over_waiting()
-        elif self.place is None:
-            self._wait(event)
+            self.handover.head = max(self.handover.head, event.seq)
+            self.handover.wait(event)
+            self.handover.hand_over_waiting()
+        elif self.handover.place is None:
+            self.handover.wait(event)
         self._owe(now_s)
 
     def health(self, health: Health, now_s: float) -> None:
@@ -102,7 +94,7 @@ class Merge:
             self._follow_unkept(health.run, health.seq, None)
             return
         if self._is_ours(health, health.seq, now_s):
-            self._head = max(self._head, health.seq)
+            self.handover.head = max(self.handover.head, health.seq)
         self._owe(now_s)
 
     def _is_ours(self, record: Event | Health, before: int, now_s: float) -> bool:
@@ -114,55 +106,23 @@ class Merge:
                 self.inquiry.wanted = True
             self._run = record.run
             self._patience.rest()
-        if self.place is None:
+        if self.handover.place is None:
             if not self._joins:
                 return False
             self._begin_at(record.journal, before)
-        assert self.place is not None
-        self._doubt = record.journal != self.place.journal
+        assert self.handover.place is not None
+        self._doubt = record.journal != self.handover.place.journal
         if self._doubt:
             self.inquiry.wanted = True
         else:
             self._heard_utc = record.time_utc
         return not self._doubt
 
-    def _wait(self, event: Event) -> None:
-        behind = self.place is not None and event.seq <= self.place.seq
-        ascends = not self.waiting or event.seq > self.waiting[-1].seq
-        if not behind and ascends and len(self.waiting) < WAITING_MAX:
-            self.waiting.append(event)
-
-    def _hand_over_waiting(self) -> None:
-        assert self.place is not None
-        while self.waiting and self.waiting[0].seq <= self.place.seq + 1:
-            event = self.waiting.popleft()
-            if event.seq > self.place.seq:
-                self._tell(event, event.seq)
-
-    def _tell(self, told: Event | Missed, through: int) -> None:
-        """Hand over what brings us up to this number."""
-        assert self.place is not None
-        self.ready.append((told, self.place))
-        self.place = Place(self.place.journal, through)
-
-    def _miss(self, last: int, reason: str) -> None:
-        assert self.place is not None
-        first = self.place.seq + 1
-        if first <= last:
-            self._tell(Missed(journal=self.place.journal, first=first, last=last, reason=reason), last)
-
-    def _miss_unknown(self, journal: str, first: int | None, reason: str) -> None:
-        self.ready.append((Missed(journal=journal, first=first, last=None, reason=reason), self.place))
-
     # -- what we owe -------------------------------------------------------------------------------
-
-    @property
-    def _behind(self) -> bool:
-        return self.place is not None and self._head > self.place.seq
 
     def _owe(self, now_s: float) -> None:
         """The daemon was heard: note whether something is missing, and for how long it has been."""
-        if self.place is not None and not self._behind and not self._doubt:
+        if self.handover.place is not None and not self.handover.is_behind and not self._doubt:
             self._patience.rest()
             return
         if self.inquiry.asked is None:
@@ -178,7 +138,7 @@ class Merge:
 
     @property
     def _joins_soon(self) -> bool:
-        return self.place is None and self._beginning.only_new
+        return self.handover.place is None and self._beginning.only_new
 
     def _lose_patience(self) -> None:
         self._patience.lose()
@@ -188,27 +148,25 @@ class Merge:
         """Go on without what is missing before the next live event."""
         if self._doubt:
             self._leave_journal()
-        if self.place is None:
+        if self.handover.place is None:
             self._join(reason)
-        elif self.waiting or self._behind:
-            self._miss(self.waiting[0].seq - 1 if self.waiting else self._head, reason)
-            self._hand_over_waiting()
-        self.inquiry.wanted = self._behind
+        else:
+            self.handover.miss_until_waiting(reason)
+        self.inquiry.wanted = self.handover.is_behind
 
     def _join(self, reason: str) -> None:
         self._joins = True
         if not self._beginning.only_new:
-            self._miss_unknown("", None, reason)
+            self.handover.miss_unknown("", None, reason)
             self._beginning.give_up()
-        if self.waiting:
-            self._begin_at(self.waiting[0].journal, self.waiting[0].seq - 1)
-            self._hand_over_waiting()
+        if self.handover.waiting:
+            self._begin_at(self.handover.waiting[0].journal, self.handover.waiting[0].seq - 1)
+            self.handover.hand_over_waiting()
 
     def _begin_at(self, journal: str, seq: int) -> int:
         seq = self.former.pop(journal, seq)
-        self.place, self._joins, self._doubt = Place(journal, seq), False, False
-        self.waiting = deque(event for event in self.waiting if event.journal == journal)
-        self._head = max([seq, *(event.seq for event in self.waiting)])
+        self._joins = self._doubt = False
+        self.handover.begin(journal, seq)
         return seq
 
     # -- questions ---------------------------------------------------------------------------------
@@ -239,11 +197,11 @@ class Merge:
         """The question, which counts as sent."""
         name = self.inquiry.next_id()
         request: Ping | Replay
-        if self.place is None:
+        if self.handover.place is None:
             request = self._beginning.question(name)
         else:
-            request = Replay(id=name, since_seq=self.place.seq)
-        self.inquiry.sent(request, self._head, now_s)
+            request = Replay(id=name, since_seq=self.handover.place.seq)
+        self.inquiry.sent(request, self.handover.head, now_s)
         return request
 
     # -- answers -----------------------------------------------------------------------------------
@@ -274,61 +232,56 @@ class Merge:
     def _turn(self, page: Page, asked: Asked, now_s: float) -> None:
         """Take over a page of past events."""
         reply = page.reply
-        if self.place is not None and self.place.journal != reply.journal:
+        if self.handover.place is not None and self.handover.place.journal != reply.journal:
             self._leave_journal()
             return
         more_to_come = reply.through_seq <= asked.since and reply.head_seq > asked.since
-        if more_to_come or (self.place is not None and not page.covers(self.place.seq + 1)):
+        if more_to_come or (self.handover.place is not None and not page.covers(self.handover.place.seq + 1)):
             self.inquiry.failed(now_s)  # it says that there is more, and gives nothing or something else
             return
         self.inquiry.succeeded()
         self._patience.renew()
         self._doubt = False
         known = max(asked.since, asked.head)
-        if self.place is None:
-            begins = self._begin_at(reply.journal, self._beginning.number(page, self.waiting))
+        if self.handover.place is None:
+            begins = self._begin_at(reply.journal, self._beginning.number(page, self.handover.waiting))
             known = max(known, begins)
             if not page.covers(begins + 1):  # what came live is older than the moment that we asked for
-                self._hand_over_waiting()
+                self.handover.hand_over_waiting()
                 self.inquiry.wanted = True
                 return
         self._take(page)
-        self._head = max(self._head, reply.head_seq)
+        self.handover.head = max(self.handover.head, reply.head_seq)
         if reply.head_seq < known:
-            self._go_back(reply.head_seq)
-        self._hand_over_waiting()
-        if self._behind:
+            self.handover.miss_unknown(reply.journal, None, WENT_BACK)
+            self.handover.go_back(reply.head_seq)
+        self.handover.hand_over_waiting()
+        if self.handover.is_behind:
             self.inquiry.wanted = True
 
     def _take(self, page: Page) -> None:
         for event in page.events:
             self._miss_by(page, event.seq - 1)
-            if self.place is not None and event.seq > self.place.seq:
-                self._tell(event, event.seq)
+            if self.handover.place is not None and event.seq > self.handover.place.seq:
+                self.handover.tell(event, event.seq)
                 self._heard_utc = event.time_utc
         self._miss_by(page, page.last)
 
     def _miss_by(self, page: Page, through: int) -> None:
-        assert self.place is not None
-        for last, reason in page.missing(self.place.seq, through):
-            self._miss(last, reason)
+        assert self.handover.place is not None
+        for last, reason in page.missing(self.handover.place.seq, through):
+            self.handover.miss(last, reason)
 
     def _leave_journal(self) -> None:
         """Nobody can say how the old journal went on; begin in the new one where the caller would have."""
-        assert self.place is not None
-        self._miss_unknown(self.place.journal, self.place.seq + 1, ANOTHER_JOURNAL)
+        assert self.handover.place is not None
+        self.handover.miss_unknown(self.handover.place.journal, self.handover.place.seq + 1, ANOTHER_JOURNAL)
         kept = list(self.former.items())[1 - FORMER_MAX :]
-        self.former = {**dict(kept), self.place.journal: self.place.seq}
+        self.former = {**dict(kept), self.handover.place.journal: self.handover.place.seq}
         self._beginning.elsewhere(self._heard_utc)
-        self.place, self._head, self._doubt = None, 0, False
-        self.waiting.clear()
+        self.handover.leave()
+        self._doubt = False
         self.inquiry.wanted = True
-
-    def _go_back(self, head: int) -> None:
-        assert self.place is not None
-        self._miss_unknown(self.place.journal, None, WENT_BACK)
-        self.place, self._head = Place(self.place.journal, min(self.place.seq, head)), head
-        self.waiting.clear()
 
     # -- a daemon without a journal ----------------------------------------------------------------
 
@@ -336,11 +289,11 @@ class Merge:
         """The place stays where it was, for the day on which the journal is back."""
         last = seq if event is None else seq - 1
         if self._unkept is None:
-            if self.place is not None or not self._beginning.only_new:
-                self._miss_unknown("", None, NO_JOURNAL)
+            if self.handover.place is not None or not self._beginning.only_new:
+                self.handover.miss_unknown("", None, NO_JOURNAL)
             self._unkept = Unkept(run, last)
         gone = self._unkept.hole_before(run, last + 1)
         if gone is not None:
-            self.ready.append((gone, self.place))
+            self.handover.tell_aside(gone)
         if event is not None and self._unkept.is_next(event.seq):
-            self.ready.append((event, self.place))
+            self.handover.tell_aside(event)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streamer.client import merge, patience
+from streamer.client import handover, patience
 from streamer.client.ledger import Ledger
 from streamer.client.merge import ANOTHER_JOURNAL
 from streamer.client.pages import RETENTION
@@ -115,7 +115,7 @@ class World:
         for _ in range(count):
             if self.live:
                 self.ledger.heard(self.live.popleft(), self.now_s)
-                assert len(self.ledger._merge.waiting) <= merge.WAITING_MAX
+                assert len(self.ledger._merge.handover.waiting) <= handover.WAITING_MAX
 
     def answer(self, _: int) -> None:
         if self.replies:
@@ -249,7 +249,7 @@ def check_missed(world: World, told: list[Event | Missed]) -> None:
 @pytest.fixture(autouse=True)
 def small_and_patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bounds that are reached, and nobody gives up on a daemon that has been slow to answer."""
-    monkeypatch.setattr(merge, "WAITING_MAX", 3)
+    monkeypatch.setattr(handover, "WAITING_MAX", 3)
     for name in PATIENCES:
         monkeypatch.setattr(patience, name, float("inf"))
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.client import merge
+from streamer.client import handover
 from streamer.client.ledger import DEFAULT_TOPICS, Ledger
 from streamer.client.merge import ANOTHER_JOURNAL, FORMER_MAX, WENT_BACK
 from streamer.client.patience import (
@@ -127,7 +127,7 @@ def test_a_hole_is_filled_before_what_comes_after_it() -> None:
 
 
 def test_few_wait_and_the_rest_comes_by_replay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(merge, "WAITING_MAX", 3)
+    monkeypatch.setattr(handover, "WAITING_MAX", 3)
     desk = at_place()
     desk.hear(*(an_event(seq=seq) for seq in range(6, 11)))
     desk.reply(desk.question(), an_event(seq=4), an_event(seq=5), head_seq=10)

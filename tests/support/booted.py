@@ -26,12 +26,17 @@ TARGET = """\
 Requires=dbus.socket
 Wants=systemd-logind.service
 """
-# Neither /root nor /tmp, where interpreter and packages may be, exist for the service.
+# Neither /root nor /tmp, where interpreter and packages may be, exist for the service. The packages come after the
+# standard library, as they do in an environment: some are namesakes of its modules (the backport `pathlib`).
 PROGRAM = """\
 #!/bin/sh
-export PYTHONPATH=/opt/app:/opt/pure:/opt/plat PYTHONDONTWRITEBYTECODE=1 STREAMER_MODELS=/opt/models
-export LD_LIBRARY_PATH=/opt/base/lib
-exec /opt/base/{python} -m streamer "$@"
+export PYTHONDONTWRITEBYTECODE=1 STREAMER_MODELS=/opt/models LD_LIBRARY_PATH=/opt/base/lib
+exec /opt/base/{python} -c '
+import runpy, sys
+sys.path[0] = "/opt/app"
+sys.path += ["/opt/pure", "/opt/plat"]
+runpy.run_module("streamer", run_name="__main__", alter_sys=True)
+' "$@"
 """
 
 

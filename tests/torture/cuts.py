@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import shutil
 
 from tests.delivery.damage import cut_everywhere, make_sample
 from tests.delivery.journals import quick_folder
-from tests.torture.part import Outcome
+from tests.torture.part import Outcome, quiet
 
 NAME = "cuts"
 HELP = "a journal cut off at every place"
@@ -23,7 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> Outcome:
     """Cut a journal that was stopped well, and one that was killed."""
-    logging.getLogger("streamer").setLevel(logging.CRITICAL)  # it tells of each damage, and rightly
+    with quiet():
+        return _run(options)
+
+
+def _run(options: argparse.Namespace) -> Outcome:
     folder = quick_folder()
     cuts = 0
     try:

@@ -7,7 +7,6 @@ that gets out, an input that takes long, memory that grows, or a daemon that no 
 from __future__ import annotations
 
 import argparse
-import logging
 import random
 import tempfile
 import time
@@ -21,7 +20,7 @@ from streamer.delivery.requests import RequestError, decode_request
 from tests.torture.fuzz_books import Books
 from tests.torture.fuzz_inputs import REQUESTS, Senders
 from tests.torture.mutate import Mutator
-from tests.torture.part import Outcome, Process, own_rss_mb, wait_until
+from tests.torture.part import Outcome, Process, own_rss_mb, quiet, wait_until
 
 NAME = "fuzz"
 HELP = "nonsense for control, ingest and the client's parser"
@@ -46,13 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> Outcome:
     """Feed everything."""
-    log = logging.getLogger("streamer")
-    before = log.level
-    log.setLevel(logging.CRITICAL)  # it complains of nonsense, and rightly
-    try:
+    with quiet():
         return _run(options)
-    finally:
-        log.setLevel(before)
 
 
 def _run(options: argparse.Namespace) -> Outcome:

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from streamer.client.handover import WAITING_MAX
 from streamer.client.ledger import Ledger
-from streamer.client.merge import WAITING_MAX
 from streamer.client.records import Missed
 from streamer.delivery.messages import Event, encode, to_json
 from streamer.delivery.requests import ErrorReply, Fault, PingReply, ReplayReply, encode_reply
@@ -98,4 +98,4 @@ class Books:
                 assert first is not None
                 assert first > self._last, (first, self._last)
                 self._last = first
-        assert len(self._ledger._merge.waiting) <= WAITING_MAX
+        assert len(self._ledger._merge.handover.waiting) <= WAITING_MAX

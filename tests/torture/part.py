@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +84,18 @@ class Process:
     def complaints(self) -> str:
         """The last lines that it wrote to standard error."""
         return self.errors.read_text("utf-8", errors="replace")[-2_000:] if self.errors.exists() else ""
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without the complaints that are right, and many."""
+    log = logging.getLogger("streamer")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def own_rss_mb() -> float:
