@@ -29,7 +29,7 @@ GROUPS = {
     "the loop": ("rounds", "streams", "learning_rate", "clip_norm", "seed"),
     "the scenes": ("scene_s", "easy_rounds", "kept_hours", "rooms"),
     "the network": ("family", "hidden", "layers", "dropout"),
-    "class balance": ("positive_weight", "keyword_weight"),
+    "class balance": ("positive_weight", "hard_negative_weight", "keyword_weight"),
     "when to stop": ("patience", "judge_every", "held_out_scenes"),
 }
 
