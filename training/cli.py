@@ -140,6 +140,13 @@ def _add_evaluate(commands: Commands) -> None:
         metavar="RATE",
         help="tell, and with --tune take, each label's threshold for this budget, and what the hours support",
     )
+    command.add_argument(
+        "--after-hours",
+        type=float,
+        default=0.0,
+        metavar="H",
+        help="hear the words once more after H hours of noise, music and silence, the state carried on",
+    )
     command.add_argument("--report", type=Path, metavar="FILE", help="write all figures as JSON")
 
 
@@ -176,7 +183,13 @@ def _evaluate(options: argparse.Namespace) -> None:
     from training.evaluate.thresholds import with_thresholds
 
     bundle = load_bundle(options.bundle)
-    played = play_all(bundle, options.cache, options.variant, lambda line: print(line, file=sys.stderr))
+    played = play_all(
+        bundle,
+        options.cache,
+        options.variant,
+        lambda line: print(line, file=sys.stderr),
+        options.after_hours,
+    )
     rules, points = list(bundle.manifest.labels), []
     if options.false_alarms_per_hour:
         points = within_budget(played, rules, options.false_alarms_per_hour)

@@ -10,7 +10,7 @@ import pytest
 from streamer.audio import SAMPLE_RATE_HZ
 from streamer.features.settings import HOP_SAMPLES, frame_count
 from training.augment import effects
-from training.augment.pieces import Shelf
+from training.augment.pieces import Piece, Shelf, spliced
 from training.augment.scene import SceneMaker
 from training.augment.synthetic import SYNTHETIC
 from training.augment.targets import (
@@ -64,6 +64,26 @@ def test_a_wanted_keyword_has_its_sound_just_before(maker: SceneMaker) -> None:
                 first = max(0, start * HOP_SAMPLES - 3200)
                 assert effects.level_db(scene.samples[first : start * HOP_SAMPLES + 800]) > -50
     assert runs > 10
+
+
+def a_tone(hz: float, level: float, length_s: float = 1.0) -> Piece:
+    seconds = np.arange(int(length_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    samples = (level * np.sin(2 * np.pi * hz * seconds)).astype(np.float32)
+    return Piece(samples, "", [(0.2, 0.8)], (f"tone{hz:g}",), effects.level_db(samples))
+
+
+def test_a_spliced_word_begins_as_one_and_ends_as_another_at_one_level() -> None:
+    joined = 0
+    for seed in range(20):
+        word = spliced(a_tone(400, 0.3), a_tone(2000, 0.01), np.random.default_rng(seed))
+        assert (word.label, word.marks, set(word.unsure)) == ("", [], {"tone400", "tone2000"})
+        first, last = (np.abs(np.fft.rfft(part)) for part in np.array_split(word.samples, 2))
+        peaks = sorted(
+            round(float(part.argmax()) * SAMPLE_RATE_HZ / len(word.samples) * 2, -2) for part in (first, last)
+        )
+        joined += peaks == [400, 2000]
+        assert np.abs(word.samples).max() == pytest.approx(0.3, rel=0.1)
+    assert joined > 15, "in a few the seam lies off the middle"
 
 
 def test_a_keyword_is_wanted_around_its_end_and_unsure_beside() -> None:

@@ -135,6 +135,19 @@ def test_unsure_rows_cost_nothing_and_wrong_ones_do() -> None:
     )
 
 
+def test_a_sure_false_alarm_costs_more_the_surer_it_is_and_hits_cost_the_same() -> None:
+    codes, weights = torch.full((1, 1, 1), NO), torch.ones(1)
+
+    def ratio(logit: float, code: int) -> float:
+        logits, wanted = torch.full((1, 1, 1), logit), torch.full_like(codes, code)
+        return float(frame_loss(logits, wanted, 1.0, weights, 2.0) / frame_loss(logits, wanted, 1.0, weights))
+
+    assert ratio(-6.0, NO) == pytest.approx(1.0, abs=0.01)
+    assert ratio(0.0, NO) == pytest.approx(1.5)
+    assert ratio(6.0, NO) == pytest.approx(3.0, abs=0.05)
+    assert ratio(6.0, YES) == ratio(-6.0, YES) == 1.0
+
+
 def test_the_average_follows_the_weights() -> None:
     network = torch.nn.Linear(1, 1)
     average = Average(network, decay=0.9)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,9 @@ from streamer.audio import F32, SAMPLE_RATE_HZ, Chunk
 from streamer.decoding.decoder import Decoder, Detection
 from streamer.decoding.rules import LabelRule
 from streamer.inference.bundle import Bundle
+from streamer.inference.classifier import Classifier
 from streamer.inference.model import open_classifier
-from streamer.pipeline import StreamPipeline, advance
+from streamer.pipeline import ScoreBlock, StreamPipeline, advance
 from training.evaluate.streams import LongStream
 
 HOP_MS = 80
@@ -44,19 +45,31 @@ class Played:
         return [*found, *decoder.flush(len(self.stream.samples))]
 
 
-def play(bundle: Bundle, stream: LongStream, variant: str = "onnx") -> Played:
-    """All of the stream with the state carried from its beginning to its end."""
+def play(bundle: Bundle, stream: LongStream, variant: str = "onnx", before: Iterable[F32] = ()) -> Played:
+    """All of the stream with the state carried from its beginning, or what is heard before, to its end."""
     classifier = open_classifier(bundle, variant)
     manifest = bundle.manifest
     pipeline = StreamPipeline(classifier, manifest.features, manifest.labels, SAMPLE_RATE_HZ, HOP_MS)
+    at, rows_before = 0, 0
+    for samples in before:
+        rows_before += sum(len(block.scores) for block in _hear(classifier, pipeline, samples, at))
+        at += len(samples)
+    if at % pipeline.row_samples:
+        raise ValueError(f"{at} samples before are no whole number of rows")
     blocks = []
     for first in range(0, len(stream.samples), CHUNK_SAMPLES):
-        pipeline.feed(Chunk(stream.samples[first : first + CHUNK_SAMPLES], first, 0.0))
-        advance(classifier, [pipeline])
-        blocks += pipeline.take_output().scores
+        blocks += _hear(classifier, pipeline, stream.samples[first : first + CHUNK_SAMPLES], at + first)
     pipeline.end()
     advance(classifier, [pipeline])
     blocks += pipeline.take_output().scores
-    scores = np.concatenate([block.scores for block in blocks])
-    lookahead = 400 - 160 - blocks[0].first_sample
-    return Played(stream, bundle.label_names, scores, blocks[0].first_sample, pipeline.row_samples, lookahead)
+    late = at // pipeline.row_samples - rows_before  # rows of what came before, told after its end
+    scores = np.concatenate([block.scores for block in blocks])[late:]
+    first_sample = blocks[0].first_sample + late * pipeline.row_samples - at
+    lookahead = 400 - 160 - first_sample
+    return Played(stream, bundle.label_names, scores, first_sample, pipeline.row_samples, lookahead)
+
+
+def _hear(classifier: Classifier, pipeline: StreamPipeline, samples: F32, first: int) -> list[ScoreBlock]:
+    pipeline.feed(Chunk(samples, first, 0.0))
+    advance(classifier, [pipeline])
+    return pipeline.take_output().scores

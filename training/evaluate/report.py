@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from streamer.inference.bundle import Bundle
 from training.data.corpus import Corpus
 from training.evaluate.by_score import twelve_by_score
 from training.evaluate.condition import HOMES, NEGATIVES, RECORDINGS, SOUNDS, SPEECH, WORDS, negative_kinds
+from training.evaluate.endurance import idle_minutes
 from training.evaluate.metrics import TEN_COMMANDS, false_alarms, keyword_figures, sound_figures
 from training.evaluate.play import Played, play
 from training.evaluate.streams import gain_copy, standard_streams, telephone_copy
@@ -21,13 +23,20 @@ from training.labels import of_rules
 
 FALSE_ALARMS_PER_HOUR = 0.05
 """Budget of one keyword; sixteen of them together stay under one an hour."""
+AFTER = "after"
+"""In the name of a stream that is heard after hours of something else."""
 DASH = "-"
 
 Figures = Mapping[str, Any]
 
 
-def play_all(bundle: Bundle, cache: Path, variant: str, say: Callable[[str], None]) -> dict[str, Played]:
-    """Every test stream as this variant hears it, by the stream's name."""
+def play_all(
+    bundle: Bundle, cache: Path, variant: str, say: Callable[[str], None], after_hours: float = 0.0
+) -> dict[str, Played]:
+    """Every test stream as this variant hears it, by the stream's name.
+
+    The words are played once more after so many hours in which nothing is said.
+    """
     corpus = Corpus(cache, "dev", of_rules(bundle.manifest.labels, default_labels()))
     if not any(item.label for item in corpus.items):
         raise StreamerError(
@@ -42,6 +51,10 @@ def play_all(bundle: Bundle, cache: Path, variant: str, say: Callable[[str], Non
     for stream in streams:
         say(f"{stream.name}: {stream.hours:.2f} h")
         played[stream.name] = play(bundle, stream, variant)
+    for stream in keywords if after_hours else ():
+        worn = replace(stream, name=f"keywords-{AFTER}-{after_hours:g}h")
+        say(f"{worn.name}: {after_hours:g} h + {stream.hours:.2f} h")
+        played[worn.name] = play(bundle, worn, variant, idle_minutes(after_hours))
     return played
 
 
@@ -52,7 +65,8 @@ def tune(played: Mapping[str, Played], rules: list[LabelRule]) -> dict[str, floa
         return [value for name, value in played.items() if name.startswith(kind + "-")]
 
     def no_telephone(kind: str) -> list[Played]:
-        return [value for value in those(kind) if "telephone" not in value.stream.name]
+        left_out = ("telephone", AFTER)
+        return [value for value in those(kind) if not any(name in value.stream.name for name in left_out)]
 
     recordings = no_telephone("recordings")
     plays = Plays(rules, no_telephone("keywords"), those("speech"), no_telephone("sounds"), recordings)
