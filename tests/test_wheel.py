@@ -58,6 +58,13 @@ def test_it_brings_the_default_recipe(elsewhere: Path) -> None:
     assert (elsewhere / "training/recipes/default.toml").is_file()
 
 
+@pytest.mark.parametrize("whose", ["user", "system"])
+def test_it_brings_its_units(elsewhere: Path, whose: str) -> None:
+    shown = streamer(elsewhere, "install-service", f"--{whose}", "--print", "--program", "/usr/bin/env")
+    assert shown.returncode == 0, shown.stderr
+    assert "\nExecStart=/usr/bin/env run\n" in shown.stdout
+
+
 def test_it_is_typed_and_brings_no_tests(elsewhere: Path) -> None:
     assert (elsewhere / "streamer/py.typed").is_file()
     assert not (elsewhere / "tests").exists()

@@ -11,6 +11,7 @@ from streamer.cli import (
     ctl,
     devices,
     doctor,
+    install_service,
     keys,
     models,
     replay,
@@ -19,7 +20,20 @@ from streamer.cli import (
     subscribe,
 )
 
-COMMANDS = (run, replay, subscribe, ctl, send, devices, doctor, check_config, models, keys, completion)
+COMMANDS = (
+    run,
+    replay,
+    subscribe,
+    ctl,
+    send,
+    devices,
+    doctor,
+    check_config,
+    models,
+    keys,
+    install_service,
+    completion,
+)
 
 DESCRIPTION = "A daemon that listens: microphone in, keyword and sound-event labels out over ZeroMQ."
 

@@ -122,8 +122,52 @@ def test_a_real_systemd_runs_the_system_unit(models: Path, tmp_path: Path) -> No
                 lambda: "listening; " in container.show("user-unit")["StatusText"], START_TIMEOUT_S
             )
             assert container.systemctl("stop", "user-unit").returncode == 0
+            install_and_remove(container, "system")
+            log_listener_in(container)
+            install_and_remove(container, "user", *AS_LISTENER)
     except CannotBoot as fault:
         pytest.skip(f"this machine does not let us boot a container: {fault}")
+
+
+PROGRAM = "/opt/streamer/bin/streamer"
+LISTENER = 4321
+"""Number of a user who has a home, and services of his own as soon as he is logged in."""
+AS_LISTENER = (
+    *("setpriv", f"--reuid={LISTENER}", f"--regid={LISTENER}", "--clear-groups", "env"),
+    *("-C", "/home/listener", "HOME=/home/listener", f"XDG_RUNTIME_DIR=/run/user/{LISTENER}"),
+)
+
+
+def log_listener_in(container: Booted) -> None:
+    added = container.run("useradd", "--create-home", f"--uid={LISTENER}", "--user-group", "listener")
+    assert added.returncode == 0, added.stderr
+    assert container.systemctl("start", f"user@{LISTENER}").returncode == 0, container.journal()
+
+
+def install_and_remove(container: Booted, whose: str, *as_whom: str) -> None:
+    """By `streamer install-service`, as a person would."""
+
+    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return container.run(*as_whom, PROGRAM, "install-service", f"--{whose}", *arguments)
+
+    def state() -> str:
+        return container.run(*as_whom, "systemctl", f"--{whose}", "is-active", "streamer").stdout.strip()
+
+    options = ["--program", PROGRAM, "--config", "/etc/streamer/streamer.toml"]
+    done = command(*options)
+    if whose == "system":  # the unit is there already, copied by hand
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "not written by this command" in done.stderr
+        done = command(*options, "--force")
+    assert (done.returncode, done.stderr) == (0, ""), container.journal()
+    assert state() == "active", "Type=notify: the command returns when it listens"
+    assert command(*options).returncode == 0, "again: it takes the new unit"
+    done = command("--remove")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert state() == "inactive"
+    done = command("--remove")
+    assert done.returncode == 1
+    assert "there is no such service" in done.stderr
 
 
 def as_system_unit(unit: Path, folder: Path) -> Path:

@@ -109,7 +109,8 @@ class Booted:
         program.write_text(PROGRAM.format(python=python))
         program.chmod(0o755)
         # Copied, since the service's own user may not be allowed to read ours.
-        _copy_readable(self._app / "streamer", self.root / "opt/app/streamer")
+        for part in ("streamer", "systemd"):
+            _copy_readable(self._app / part, self.root / "opt/app" / part)
         _copy_readable(self._models, self.root / "opt/models")
 
     def _boot(self) -> None:
