@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamer.delivery import journal as journal_module
+from streamer.delivery import retention
 from streamer.delivery.journal import Journal
 from streamer.delivery.journal_place import default_journal_path, state_directory
 from streamer.delivery.messages import utc_ms
@@ -256,16 +257,60 @@ def test_kills_at_any_moment_lose_nothing_that_was_kept(path: Path, rng: np.rand
 # -- retention -------------------------------------------------------------------------------------------
 
 
-def test_old_events_are_forgotten(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class Clocks:
+    """The two clocks that retention looks at: time goes by on both, a leap is seen on one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.wall_s, self.steady_s = BEGAN_S, 1_000.0
+        monkeypatch.setattr(retention, "time", self)
+
+    def time(self) -> float:
+        return self.wall_s
+
+    def clock_gettime(self, clock: int) -> float:
+        assert clock == retention.STEADY
+        return self.steady_s
+
+    def go_on(self, seconds: float) -> None:
+        self.wall_s += seconds
+        self.steady_s += seconds
+
+
+def test_a_clock_that_leaps_ahead_does_not_empty_the_journal(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clocks = Clocks(monkeypatch)
     journal = opened(path, max_age_days=1)
     kept = add(journal, 700)
-    monkeypatch.setattr(time, "time", lambda: BEGAN_S + 86_400 + 50.05)  # number 500 is a day old
+    clocks.wall_s += 400 * 86_400
+    for _ in range(3):
+        due(journal)
+    clocks.wall_s -= 400 * 86_400
+    clocks.go_on(50)
+    for _ in range(3):
+        due(journal)
+    assert everything(journal) == (kept, [])
+    assert caplog.text.count("leapt ahead by 9600.0 h") == 1
+    clocks.wall_s += 400 * 86_400  # and this time it stays there
+    due(journal)
+    clocks.go_on(2 * 86_400)
+    for _ in range(10):
+        due(journal)
+    assert journal.oldest_seq == 701
+    journal.close()
+
+
+def test_old_events_are_forgotten(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clocks = Clocks(monkeypatch)
+    journal = opened(path, max_age_days=1)
+    kept = add(journal, 700)
+    clocks.go_on(86_400 + 50.05)  # number 500 is a day old
     for _ in range(10):
         due(journal)
     assert journal.oldest_seq == 501
     assert everything(journal) == (kept[500:], [])
     assert everything(journal, Query(since_seq=3)) == (kept[500:], [])
-    monkeypatch.setattr(time, "time", lambda: BEGAN_S + 99 * 86_400)
+    clocks.go_on(98 * 86_400)
     for _ in range(10):
         due(journal)
     assert (journal.oldest_seq, journal.head_seq) == (701, 700)
