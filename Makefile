@@ -18,9 +18,9 @@ run: $(VENV)/.base portaudio  ## set up, then listen to the microphone (or, with
 	@$(BIN)/streamer run --or-demo $(RUN_ARGS)
 
 test: $(VENV)/.test portaudio  ## set up, then run the tests
-	$(BIN)/python -m pytest $(TEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(TEST_ARGS)
 
-torture: $(VENV)/.test  ## kills, stopped subscribers, nonsense: minutes; TORTURE_ARGS="kills --kills 20" for less
+torture: $(VENV)/.test  ## kills, stopped subscribers, bad cables and disks, nonsense: half an hour; TORTURE_ARGS="kills --kills 20" for less
 	$(BIN)/python -m tests.torture $(TORTURE_ARGS)
 
 lint: $(VENV)/.lint  ## style, types, import layers

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
+from streamer.decoding.rules import LabelRule
 from streamer.delivery.requests import (
     AnyRequest,
     Done,
-    ErrorReply,
     LabelInfo,
     Labels,
     LabelsReply,
     Mute,
     MuteReply,
-    Reload,
-    ReloadReply,
     Reply,
     RequestError,
     Shutdown,
@@ -22,23 +21,37 @@ from streamer.delivery.requests import (
     ThresholdReply,
     Unmute,
     error_reply,
+    failed_reply,
 )
 from streamer.errors import StreamerError
 from streamer.live_stream import LiveStream
 
 
+class Later(Protocol):
+    """Streams that may come: what holds for all streams is to hold for them as well."""
+
+    muted: bool
+
+    @property
+    def rules(self) -> Sequence[LabelRule]:
+        """With which they will begin."""
+
+    def set_threshold(self, label: str, value: float | None) -> None:
+        """Another threshold to begin with; None: the config's."""
+
+
 class Commands:
-    """Obeys requests; `reload` gives the sections that need a restart, `stop` lets the daemon end soon."""
+    """Obeys requests that are done at once; `stop` lets the daemon end soon."""
 
     def __init__(
         self,
         streams: Sequence[LiveStream],
         *,
-        reload: Callable[[], list[str]],
         stop: Callable[[], None],
+        later: Later | None = None,
     ) -> None:
         self._streams = streams
-        self._reload = reload
+        self._later = later
         self._stop = stop
 
     def obey(self, request: AnyRequest) -> Reply:
@@ -48,7 +61,7 @@ class Commands:
         except RequestError as error:
             return error_reply(error)
         except StreamerError as error:
-            return _failed(error)
+            return failed_reply(error)
 
     def _obey(self, request: AnyRequest) -> Reply:
         match request:
@@ -58,8 +71,6 @@ class Commands:
                 return self._mute(request)
             case Threshold():
                 return self._set_threshold(request)
-            case Reload():
-                return ReloadReply(needs_restart=self._reload())
             case Shutdown():
                 self._stop()
                 return Done()
@@ -68,29 +79,44 @@ class Commands:
 
     def _mute(self, request: Mute | Unmute) -> MuteReply:
         chosen = self._chosen(request.stream)
+        mutes = isinstance(request, Mute)
         for stream in chosen:
-            if isinstance(request, Mute):
+            if mutes:
                 stream.mute()
             else:
                 stream.unmute()
+        if self._later and request.stream is None:
+            self._later.muted = mutes
         return MuteReply(streams=[stream.name for stream in chosen])
 
     def _set_threshold(self, request: Threshold) -> ThresholdReply:
         chosen = self._chosen(request.stream)
-        labels = [rule.name for rule in chosen[0].rules]
+        labels = [rule.name for rule in self._rules_of(chosen)]
         if request.label not in labels:
             raise RequestError(
                 "bad-request", f"there is no label {request.label}", f"one of {', '.join(labels)}"
             )
-        in_force = [stream.set_threshold(request.label, request.value) for stream in chosen]
+        for stream in chosen:
+            stream.set_threshold(request.label, request.value)
+        if self._later and request.stream is None:
+            self._later.set_threshold(request.label, request.value)
+        in_force = {rule.name: rule.threshold for rule in self._rules_of(chosen)}
         return ThresholdReply(
-            streams=[stream.name for stream in chosen], label=request.label, threshold=in_force[0]
+            streams=[stream.name for stream in chosen],
+            label=request.label,
+            threshold=in_force[request.label],
         )
+
+    def _rules_of(self, streams: Sequence[LiveStream]) -> Sequence[LabelRule]:
+        """In force there; with nobody there, those of streams to come."""
+        if streams:
+            return streams[0].rules
+        return self._later.rules if self._later else []
 
     def _chosen(self, name: str | None) -> list[LiveStream]:
         there = [stream for stream in self._streams if not stream.ended]
         chosen = [stream for stream in there if name in {None, stream.name}]
-        if not chosen:
+        if not chosen and not (name is None and self._later):
             wanted = "no stream" if name is None else f"no stream {name}"
             names = ", ".join(stream.name for stream in there)
             raise RequestError("bad-request", f"there is {wanted}", f"one of {names}" if names else "")
@@ -111,10 +137,7 @@ def _labels(stream: LiveStream) -> list[LabelInfo]:
             release_ms=rule.release_ms,
             max_ms=rule.max_ms,
             refractory_ms=rule.refractory_ms,
+            model=model.name,
         )
-        for rule in stream.rules
+        for model, rule in stream.rules_by_model
     ]
-
-
-def _failed(error: StreamerError) -> ErrorReply:
-    return error_reply(RequestError("failed", error.message, error.remedy))

@@ -43,7 +43,14 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What listens."""
 
     bundle: str = "default"
+    bundles: list[str] = []
+    """Several, side by side on every stream, instead of that one."""
     variant: Literal["onnx", "onnx-int8", "torch"] = "onnx"
+
+    @property
+    def names(self) -> list[str]:
+        """All that listen."""
+        return self.bundles or [self.bundle]
 
 
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,8 +60,10 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The model runs once for so much sound: less is quicker to answer, more is cheaper."""
     ring_s: Annotated[float, msgspec.Meta(ge=0.5, le=600)] = 10.0
     """Sound kept when the daemon falls behind; older sound is lost, counted and told."""
-    stall_s: Seconds = 2.0
+    stall_s: Seconds = 1.5
     """A live stream without a sample for so long is reported as stalled."""
+    history_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 5.0
+    """Sound kept of the daemon's own streams: on it another model warms up at a reload."""
 
 
 class PublishConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +103,23 @@ class IngestConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_streams: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 64
     stream_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=604_800)] = 3600.0
     """A stream whose sender has been silent for so long is ended."""
+    history_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.0
+    """As in [engine]; of each remote stream 64 kB a second."""
+
+
+class ClipsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the sound around an event is kept, and how much of it."""
+
+    enabled: bool = False
+    """Off: no sound is kept, ever."""
+    directory: str | None = None
+    """None: clips in the state directory."""
+    labels: list[str] = []
+    """None: those of all labels."""
+    before_s: Annotated[float, msgspec.Meta(ge=0, le=30)] = 2.0
+    after_s: Annotated[float, msgspec.Meta(ge=0, le=30)] = 1.0
+    max_age_days: Annotated[float, msgspec.Meta(gt=0, le=36_500)] = 30.0
+    max_mb: Annotated[float, msgspec.Meta(ge=1, le=1_000_000)] = 500.0
 
 
 class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,6 +169,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     journal: JournalConfig
     control: ControlConfig
     ingest: IngestConfig
+    clips: ClipsConfig
     runtime: RuntimeConfig
     security: SecurityConfig
     log: LogConfig
@@ -156,13 +183,23 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "journal": JournalConfig,
     "control": ControlConfig,
     "ingest": IngestConfig,
+    "clips": ClipsConfig,
     "runtime": RuntimeConfig,
     "security": SecurityConfig,
     "log": LogConfig,
 }
 
-_PATHS = (("runtime", "directory"), ("journal", "path"), ("security", "keys"), ("security", "allowed"))
+_PATHS = (
+    ("runtime", "directory"),
+    ("clips", "directory"),
+    ("journal", "path"),
+    ("security", "keys"),
+    ("security", "allowed"),
+)
 """Settings in which a tilde is the home directory."""
+
+_LISTS = ("endpoints", "bundles", "labels")
+"""Settings that are lists; in the environment with commas."""
 
 Settings = Mapping[str, Any]
 """Nested as in the file: {"engine": {"hop_ms": 40}, "stream": [{...}], "labels": {"yes": {...}}}."""
@@ -232,9 +269,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         section, _, name = variable.removeprefix("STREAMER_").lower().partition("_")
         if not variable.startswith("STREAMER_") or section not in sections or not name:
             continue
-        value: Any = (
-            [part.strip() for part in text.split(",") if part.strip()] if name == "endpoints" else text
-        )
+        value: Any = [part.strip() for part in text.split(",") if part.strip()] if name in _LISTS else text
         if section == "stream":
             settings.setdefault("stream", [{}])[0][name] = value
         else:
@@ -262,7 +297,19 @@ class _Reader:
             elif not isinstance(value, Mapping):
                 self._faults.append(f"{section}{origin}: expected a table, [{section}]")
             else:
+                if section == "model":
+                    self._choose_model(value, origin)
                 self._take_fields(self._sections[section], SECTIONS[section], value, section, origin, strict)
+
+    def _choose_model(self, value: Mapping[str, Any], origin: str) -> None:
+        """One bundle or several: whoever speaks last of either decides."""
+        given = value.keys() & {"bundle", "bundles"}
+        if len(given) > 1:
+            self._faults.append(f"model{origin}: bundle and bundles contradict each other: give one of them")
+        if "bundle" in given:
+            self._sections["model"].pop("bundles", None)
+        elif value.get("bundles"):
+            self._sections["model"].pop("bundle", None)
 
     def _take_streams(self, value: Any, origin: str, strict: bool) -> None:
         if not isinstance(value, list) or len(_tables(value)) != len(value):
@@ -364,6 +411,12 @@ def _cross_faults(config: Config) -> list[str]:
     ]
     if [stream.source for stream in config.streams].count("stdin") > 1:
         faults.append("stream.source: only one stream can read standard input")
+    bundles = config.model.bundles
+    faults += [
+        f"model.bundles: {name!r} stands there twice"
+        for name in sorted(set(bundles))
+        if bundles.count(name) > 1
+    ]
     for stream in config.streams:
         if stream.source == "file" and not stream.path:
             faults.append(f'stream.path: stream {stream.name!r} has source = "file" and needs a path')

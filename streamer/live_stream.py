@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from streamer import __version__
 from streamer.audio import SAMPLE_RATE_HZ, Chunk
@@ -11,14 +12,20 @@ from streamer.capture.files import SoundFileSource
 from streamer.capture.microphone import Microphone
 from streamer.capture.pipe import PcmPipeSource
 from streamer.capture.source import EndOfSound, Source
+from streamer.clips.cutter import Clip
+from streamer.clips.stream_clips import StreamClips
 from streamer.config import EngineConfig, StreamConfig
 from streamer.decoding.decoder import Detection
 from streamer.decoding.rules import LabelRule
 from streamer.delivery.messages import Event, Frames, Health, State, pack_scores, utc_text
+from streamer.ears import Ear, Ears
 from streamer.inference.model import Model
-from streamer.pipeline import Output, ScoreBlock, StreamPipeline
+from streamer.pipeline import Intake, Listener, Output, ScoreBlock
+from streamer.tuned import TunedModel, joined_name, label_count
 
 STDIN = 0
+MENDED_S = 60.0
+"""A microphone that is there and silent for longer, whatever we do, may want a restart of the daemon."""
 LOSS_ADVICE = "is the machine too busy? a larger engine.ring_s or engine.hop_ms may help"
 
 
@@ -28,29 +35,42 @@ def open_source(config: StreamConfig, engine: EngineConfig) -> Source:
         return SoundFileSource(str(config.path), realtime=config.pace == "realtime", loop=config.loop)
     if config.source == "stdin":
         return PcmPipeSource(STDIN, config.rate_hz or SAMPLE_RATE_HZ, config.channels or 1, config.format)
-    # Woken a few times a hop: once a hop would add up to a hop of delay, each block of the device costs more.
+    # Woken twice a hop: once would add up to a hop of delay, and more often costs more than it gains.
     return Microphone(
         config.device,
         config.rate_hz,
         config.channels,
         ring_s=engine.ring_s,
-        wake_ms=max(10, engine.hop_ms / 4),
+        wake_ms=max(10, engine.hop_ms / 2),
+        stall_s=engine.stall_s,
     )
 
 
+def try_source(config: StreamConfig, engine: EngineConfig) -> str:
+    """Open the source and close it again; its description, or the StreamerError that stands in the way."""
+    with contextlib.closing(open_source(config, engine)) as source:
+        source.open()
+        return source.description
+
+
 class LiveStream:
-    """Reads its source, feeds its pipeline, and words what comes out."""
+    """Reads its source, feeds its pipeline, and words what comes out.
+
+    `history_s` of sound are kept for a model that takes over.
+    """
 
     def __init__(
         self,
         config: StreamConfig,
         engine: EngineConfig,
-        model: Model,
-        rules: list[LabelRule],
+        models: Sequence[TunedModel],
         *,
         source: Source | None = None,
+        history_s: float = 0.0,
+        clips: StreamClips | None = None,
     ) -> None:
         self.name = config.name
+        self.config = config
         self.source = source or open_source(config, engine)
         self.ended = False
         self.dry = False
@@ -58,36 +78,33 @@ class LiveStream:
         self.said_goodbye = False
         """Its final health message has been made: no other may follow."""
         self.muted = False
-        """Sound is taken and thrown away."""
+        """Nothing is listened to: a microphone is closed, other sound is thrown away."""
         self.state: State = "starting"
         self.detail = ""
         self._engine = engine
-        self._model = model
-        self._config_rules = rules
-        self._rules = list(rules)  # in force: a threshold may have been changed since
+        self._models = models
+        self._ears = Ears(models, engine.hop_ms)
+        self._history_s = history_s
+        self._clips = clips
         self._was_muted = False
-        self._pipeline: StreamPipeline | None = None
+        self._passed_pause: int | None = None
+        self._pipeline: Intake | None = None
         self._heard_s = time.monotonic()  # when sound last came
         self._anchor = (0, 0.0)  # a sample on the 16 kHz clock, and the wall clock at which it was captured
         self._lag_s: float | None = None
         self._warned = ""
-        self._told_lost_samples = 0
+        self._told_lost_samples = self._told_absent_samples = 0
         self._why_ended = ""
 
     def open(self) -> None:
         """Open the source; raises StreamerError."""
         self.source.open()
-        self._pipeline = StreamPipeline(
-            self._model.classifier,
-            self._model.bundle.manifest.features,
-            self._rules,
-            self.source.rate_hz,
-            self._engine.hop_ms,
-        )
+        self._pipeline = self._ears.open(self.source.rate_hz, self._history_s)
+        self._pipeline.memory = self._clips.memory if self._clips else None
         self._heard_s = time.monotonic()
 
     @property
-    def pipeline(self) -> StreamPipeline:
+    def pipeline(self) -> Intake:
         """The stream's pipeline, there from `open` on."""
         assert self._pipeline is not None
         return self._pipeline
@@ -104,10 +121,18 @@ class LiveStream:
             if self.muted:
                 self.pipeline.skip(chunk)
             else:
+                self._pass_pause(chunk)
                 self.pipeline.feed(chunk)
             self._heard_s = time.monotonic()
             self._anchor = (chunk.end_sample * SAMPLE_RATE_HZ // self.source.rate_hz, chunk.captured_utc_s)
         return chunk
+
+    def _pass_pause(self, chunk: Chunk) -> None:
+        """What was not to be heard before this sound is no gap."""
+        pause_end = getattr(self.source, "pause_end", None)
+        if pause_end is not None and pause_end != self._passed_pause:
+            self._passed_pause = pause_end
+            self.pipeline.skip(Chunk(chunk.samples[:0], pause_end, chunk.captured_utc_s))
 
     def end(self, why: str = "told to stop") -> None:
         """No more sound is taken; what is open will be told as ended."""
@@ -120,44 +145,51 @@ class LiveStream:
         """Let go of the source."""
         self.source.close()
 
-    def retune(self, rules: list[LabelRule]) -> None:
-        """Go on with the rules of another config."""
-        self._config_rules = rules
-        self._use(rules)
+    def use(self, models: Sequence[TunedModel], engine: EngineConfig, history_s: float) -> None:
+        """Go on with the models and settings of another config; nothing may wait for a classifier."""
+        self._models, self._engine = models, engine
+        self.pipeline.history_s = history_s
+        self._ears.change(self.pipeline, models, engine.hop_ms)
 
     def set_threshold(self, label: str, value: float | None) -> float:
-        """Another threshold for a label of the model, or again the config's (None); the one in force then."""
-        place = {rule.name: index for index, rule in enumerate(self._rules)}[label]
-        rule = self._config_rules[place]
-        changed = rule if value is None else rule.at_threshold(value)
-        self._use([*self._rules[:place], changed, *self._rules[place + 1 :]])
-        return changed.threshold
-
-    def _use(self, rules: list[LabelRule]) -> None:
-        self._rules = list(rules)
-        self.pipeline.retune(rules)
+        """Another threshold for a label, or again the config's (None); the one in force then."""
+        return self._ears.set_threshold(label, value)
 
     @property
     def rules(self) -> list[LabelRule]:
         """How each label is decided at present."""
-        return self._rules
+        return [rule for _, rule in self.rules_by_model]
+
+    @property
+    def rules_by_model(self) -> list[tuple[Model, LabelRule]]:
+        """The same, with the model whose label it is."""
+        return self._ears.rules
+
+    @property
+    def listeners(self) -> list[Listener]:
+        """One for each model, in the config's order."""
+        return self._ears.listeners
 
     def mute(self) -> None:
         """Listen no more; what is open is told as ended."""
         if not self.muted and not self.ended:
             self.muted = self._was_muted = True
             self.pipeline.end("muted")
+            if isinstance(self.source, Microphone):
+                self.source.pause()
 
     def unmute(self) -> None:
         """Listen again."""
+        if self.muted and isinstance(self.source, Microphone):
+            self.source.resume()
         self.muted = False
 
-    def take_output(self) -> Output:
-        """What has been found since the last call."""
-        output = self.pipeline.take_output()
-        if output.scores:
+    def take_outputs(self) -> list[tuple[Ear, Output]]:
+        """What each model has found since the last call."""
+        outputs = self._ears.take_outputs()
+        if any(output.scores for _, output in outputs):
             self._lag_s = max(0.0, time.time() - self._anchor[1])
-        return output
+        return outputs
 
     def take_warning(self) -> str:
         """What the source has to complain of and has not said yet."""
@@ -171,10 +203,16 @@ class LiveStream:
         """What was lost since the last call, in words; "" where nothing was."""
         meter = self.pipeline.meter
         lost, self._told_lost_samples = meter.lost_samples - self._told_lost_samples, meter.lost_samples
-        if not lost:
-            return ""
-        length = f"{lost} samples ({lost / self.source.rate_hz:.3f} s) lost"
-        return f"{length}; {getattr(self.source, 'loss_advice', LOSS_ADVICE)}"
+        told = []
+        if isinstance(self.source, Microphone):  # which tells itself of the sound of its absence
+            told.append(self.source.take_news())
+            absent_samples = self.source.absent_samples
+            lost -= absent_samples - self._told_absent_samples
+            self._told_absent_samples = absent_samples
+        if lost > 0:
+            length = f"{lost} samples ({lost / self.source.rate_hz:.3f} s) lost"
+            told.append(f"{length}; {getattr(self.source, 'loss_advice', LOSS_ADVICE)}")
+        return "; ".join(filter(None, told))
 
     def check_state(self) -> bool:
         """Judge the stream by the time since its last sample; True where its state has changed."""
@@ -187,18 +225,39 @@ class LiveStream:
             return "stopping", self._why_ended
         if self.muted:
             return "muted", "told not to listen"
+        stall_s = getattr(self.source, "stall_s", self._engine.stall_s)
         silent_s = time.monotonic() - self._heard_s
-        if silent_s < self._engine.stall_s:
+        if isinstance(self.source, Microphone):  # which judges itself, and does something about it
+            if self.source.trouble:
+                return self.source.trouble.state, self.source.trouble.detail
+            silent_s = 0.0
+        if silent_s < stall_s:
             return (
                 ("listening", "") if self.pipeline.meter.heard_samples else ("starting", "waiting for sound")
             )
         if getattr(self.source, "finished", False):
             return "no-device", f"{self.source.description} is gone"
-        return "stalled", f"no sound from {self.source.description} for {self._engine.stall_s:g} s"
+        return "stalled", f"no sound from {self.source.description} for {stall_s:g} s"
 
-    def events(self, detections: list[Detection], run: str, journal: str, after_seq: int) -> Iterator[Event]:
-        """Detections as messages, numbered on."""
+    @property
+    def needs_no_restart(self) -> bool:
+        """It listens, or does not for a reason that a restart of the daemon would not mend."""
+        trouble = self.source.trouble if isinstance(self.source, Microphone) else None
+        if trouble and self.state in ("no-device", "stalled"):
+            return trouble.state == "no-device" or time.monotonic() - trouble.since_s < MENDED_S
+        return self.state in ("listening", "muted", "stopping")
+
+    @property
+    def helpers_cpu_s(self) -> float:
+        """Processor time of the processes that record for it."""
+        return self.source.cpu_s if isinstance(self.source, Microphone) else 0.0
+
+    def events(
+        self, detections: list[Detection], ear: Ear, run: str, journal: str, after_seq: int
+    ) -> Iterator[Event]:
+        """Detections of a model as messages, numbered on."""
         for seq, found in enumerate(detections, start=after_seq + 1):
+            time_utc = utc_text(self._utc_s(found.detected_sample))
             yield Event(
                 run=run,
                 journal=journal,
@@ -211,25 +270,31 @@ class LiveStream:
                 offset_s=None if found.offset_sample is None else seconds(found.offset_sample),
                 detected_s=seconds(found.detected_sample),
                 score=found.score,
-                time_utc=utc_text(self._utc_s(found.detected_sample)),
+                time_utc=time_utc,
                 reason=found.reason,
-                model=self._model.name,
+                clip=self._clips.name(found, self.name, time_utc, seq) if self._clips else "",
+                model=ear.model.name,
             )
+
+    def take_clips(self) -> list[Clip]:
+        """The sound around events, as far as all of it has come."""
+        return self._clips.take(at_end=self.ended) if self._clips else []
 
     def _utc_s(self, sample: int) -> float:
         anchor_sample, utc_s = self._anchor
         return utc_s - (anchor_sample - sample) / SAMPLE_RATE_HZ
 
-    def frames(self, block: ScoreBlock, run: str) -> Frames:
-        """A block of scores as a message."""
+    def frames(self, block: ScoreBlock, ear: Ear, run: str) -> Frames:
+        """A block of a model's scores as a message."""
         return Frames(
             run=run,
             stream=self.name,
             first_row=block.first_row,
             first_s=seconds(block.first_sample),
-            row_s=seconds(self.pipeline.row_samples),
-            labels=self._model.labels,
+            row_s=seconds(ear.listener.row_samples),
+            labels=ear.model.labels,
             rows=len(block.scores),
+            model=ear.model.name,
             data=pack_scores(block.scores),
         )
 
@@ -263,9 +328,10 @@ class LiveStream:
             lag_s=None if self._lag_s is None else round(self._lag_s, 4),
             last_sample_age_s=round(time.monotonic() - self._heard_s, 3) if heard else None,
             cpu_percent=cpu_percent,
+            drift_ppm=self.source.drift_ppm if isinstance(self.source, Microphone) else None,
             version=__version__,
-            model=self._model.name,
-            label_count=len(self._model.labels),
+            model=joined_name(self._models),
+            label_count=label_count(self._models),
         )
 
 

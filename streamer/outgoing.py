@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from streamer.config import Config
-from streamer.delivery.endpoints import CONTROL, default_publish_endpoints, local_endpoints, security_for
+from streamer.clips.shelf import ClipShelf
+from streamer.config import ClipsConfig, Config
+from streamer.delivery.endpoints import (
+    CONTROL,
+    INGEST,
+    PUBLISH,
+    check_bind_endpoint,
+    default_publish_endpoints,
+    local_endpoints,
+    security_for,
+)
 from streamer.delivery.journal import Journal
-from streamer.delivery.journal_place import default_journal_path
+from streamer.delivery.journal_place import default_journal_path, state_directory
 from streamer.delivery.outlet import Outlet
 from streamer.security.setup import Security
 
@@ -16,6 +25,20 @@ def find_security(config: Config) -> Security | None:
     """The keys and the list of clients that the config names; None where nobody else can come in."""
     endpoints = [*config.publish.endpoints, *config.control.endpoints, *config.ingest.endpoints]
     return security_for(endpoints, config.security.keys, config.security.allowed)
+
+
+def check_endpoints(config: Config) -> None:
+    """Whether the addresses that the config names could be bound, keys included; raises StreamerError."""
+    security = find_security(config)
+    for use, section in ((PUBLISH, config.publish), (CONTROL, config.control), (INGEST, config.ingest)):
+        for text in section.endpoints:
+            check_bind_endpoint(text, use, security)
+
+
+def open_shelf(config: ClipsConfig) -> ClipShelf:
+    """The directory of clips, to be entered."""
+    directory = Path(config.directory) if config.directory else state_directory() / "clips"
+    return ClipShelf(directory, config.max_mb, config.max_age_days)
 
 
 def open_outlet(config: Config, directory: Path, run: str) -> Outlet:

@@ -1,52 +1,42 @@
 """The pure middle: chunks of sound in, scores and detections out. No threads, clocks, devices or sockets.
 
     chunk -> [gap?] -> clean -> resample -> features -> block of rows -> classifier -> decoder
+    `---------- once for a stream ---------'            `------- for each model, listener.py -------'
 
-A `StreamPipeline` owns all that one stream remembers. The classifier is shared: `advance` runs it once for
-every stream that has a block of rows ready.
+Models with equal features share the rows.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from streamer.audio import F32, SAMPLE_RATE_HZ, Chunk, check_samples
 from streamer.capture.resample import Resampler
-from streamer.decoding.decoder import Decoder, Detection
 from streamer.decoding.rules import LabelRule
 from streamer.features.extractor import Extractor
-from streamer.features.settings import HOP_SAMPLES, WINDOW_SAMPLES, FeatureSettings
-from streamer.inference.classifier import Classifier, State, split_state, stack_states
+from streamer.features.settings import FeatureSettings
+from streamer.history import History
+from streamer.inference.classifier import Classifier
+from streamer.listener import ROW_START_SAMPLES, Listener, Output, ScoreBlock, advance, block_frames
 
-ROW_START_SAMPLES = (WINDOW_SAMPLES - HOP_SAMPLES) // 2
-"""A row stands for the hop in the middle of its window, so the first one begins this late."""
+__all__ = [
+    "Intake",
+    "Listener",
+    "Meter",
+    "Output",
+    "ROW_START_SAMPLES",
+    "ScoreBlock",
+    "StreamPipeline",
+    "advance",
+    "block_frames",
+]
 
 LOUDEST = 32.0
 """Samples beyond this (full scale is 1) are no sound; without a bound they would overflow the spectrum."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreBlock:
-    """Scores of consecutive rows."""
-
-    first_row: int
-    """Rows since the stream began."""
-    first_sample: int
-    """Where the first row begins on the stream's 16 kHz clock."""
-    scores: F32
-    """(T, L)"""
-
-
-@dataclass(slots=True)
-class Output:
-    """What a stream has to tell."""
-
-    detections: list[Detection] = field(default_factory=list)
-    scores: list[ScoreBlock] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -78,75 +68,56 @@ def _dbfs(amplitude: float) -> float:
     return round(float(20 * np.log10(max(amplitude, 1e-6))), 1)
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """Rows for one call of the classifier."""
+class Memory(Protocol):
+    """Hears the sound of a stream at 16 kHz, and where it begins anew."""
 
-    features: F32
-    """(T, F)"""
-    first_row: int
-    first_sample: int
+    def begin(self, first_sample: int) -> None:
+        """Sound begins or goes on here."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Break:
-    """The sound does not go on from here: what is open ends, and the state starts afresh."""
-
-    end_sample: int
-    reason: str
+    def append(self, samples: F32) -> None:
+        """Sound that follows what came before."""
 
 
-class StreamPipeline:
-    """One stream's way from chunks to detections, with everything that it remembers."""
+class Intake:
+    """One stream's way from chunks to its listeners: gaps, books, one resampler, equal features once."""
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        features: FeatureSettings,
-        rules: Sequence[LabelRule],
-        rate_hz: int,
-        hop_ms: int,
-    ) -> None:
-        self._classifier = classifier
+    def __init__(self, rate_hz: int, listeners: Sequence[Listener], history_s: float | None = None) -> None:
         self._rate_hz = rate_hz
-        self._stride = classifier.stride
-        self._block_frames = block_frames(hop_ms, classifier.stride)
         self._resampler = Resampler(rate_hz, SAMPLE_RATE_HZ)
-        self._extractor = Extractor(features)
-        self.row_samples = HOP_SAMPLES * classifier.stride
-        lookahead_samples = self._extractor.latency_samples - ROW_START_SAMPLES
-        self._decoder = Decoder(rules, self.row_samples, lookahead_samples)
+        self.history_s = history_s
+        """How much of its last sound is kept, at least, for `change`; None: none, and there is no change."""
+        self._history: History | None = None
+        self.memory: Memory | None = None
+        """Somebody else who is to hear the sound at 16 kHz."""
+        self._use(listeners, {})
         self.reset()
-
-    @property
-    def latency_samples(self) -> int:
-        """Sound at 16 kHz that may have been taken in and not yet have shown in the output."""
-        resampling = self._resampler.latency_samples * SAMPLE_RATE_HZ // self._rate_hz
-        return resampling + self._extractor.latency_samples + self._block_frames * HOP_SAMPLES
 
     def reset(self) -> None:
         """Begin a new stream."""
         self.meter = Meter()
         self._next_sample = 0  # at the source's rate: where the next chunk should begin
-        self._queue: deque[_Block | _Break] = deque()
-        self._output = Output()
-        self._rows = 0
-        self._decoder.reset()
-        self.state: State = self._classifier.initial_state()
-        """The recurrent state before the next block."""
+        for listener in self._listeners:
+            listener.forget()
         self._begin_segment(0)
 
     def _begin_segment(self, first_sample: int) -> None:
         """Sound begins or resumes at this sample of the source."""
-        self._resampler.reset()
-        self._extractor.reset()
-        self._pending = np.empty((0, self._extractor.size), np.float32)
         start = round(first_sample * SAMPLE_RATE_HZ / self._rate_hz)
-        self._row_sample = start + ROW_START_SAMPLES  # where the next queued row begins
+        self._resampler.reset()
+        if self._history:
+            self._history.begin(start)
+        if self.memory:
+            self.memory.begin(start)
+        for extractor, _ in self._groups:
+            extractor.reset()
+        for listener in self._listeners:
+            listener.begin(start)
 
-    def retune(self, rules: Sequence[LabelRule]) -> None:
-        """Go on with other rules for the same labels."""
-        self._decoder.retune(rules)
+    @property
+    def latency_samples(self) -> int:
+        """Sound at 16 kHz that may have been taken in and not yet have shown in the output."""
+        resampling = self._resampler.latency_samples * SAMPLE_RATE_HZ // self._rate_hz
+        return resampling + max(listener.held_samples for listener in self._listeners)
 
     def feed(self, chunk: Chunk) -> None:
         """Take sound in, up to the blocks that wait for the classifier."""
@@ -157,7 +128,7 @@ class StreamPipeline:
         if missing > 0:
             self._tell_gap(missing, chunk.first_sample)
         self._next_sample = chunk.end_sample
-        self._queue_rows(self._extractor.process(self._resampler.process(self._clean(chunk.samples))))
+        self._hear(self._resampler.process(self._clean(chunk.samples)))
 
     def skip(self, chunk: Chunk) -> None:
         """Pass over sound that is not to be listened to: what is fed next begins a segment, and is no gap."""
@@ -176,24 +147,22 @@ class StreamPipeline:
         self._begin_segment(self._next_sample)
 
     def _end_segment(self, reason: str) -> None:
-        self._queue_rows(self._extractor.process(self._resampler.flush()))
-        self._queue_rows(self._extractor.flush())
-        whole = len(self._pending) // self._stride * self._stride
-        if whole:
-            self._queue_block(whole)
-        self._queue.append(_Break(self._row_sample, reason))
+        self._hear(self._resampler.flush())
+        for extractor, listeners in self._groups:
+            rows = extractor.flush()
+            for listener in listeners:
+                listener.take(rows)
+                listener.break_off(reason)
 
-    def _queue_rows(self, rows: F32) -> None:
-        self._pending = np.concatenate((self._pending, rows)) if len(self._pending) else rows
-        # Blocks lie on a fixed grid of rows, so the pieces in which sound arrives cannot change a score.
-        while len(self._pending) >= self._block_frames:
-            self._queue_block(self._block_frames)
-
-    def _queue_block(self, frames: int) -> None:
-        self._queue.append(_Block(self._pending[:frames], self._rows, self._row_sample))
-        self._pending = self._pending[frames:]
-        self._rows += frames // self._stride
-        self._row_sample += frames * HOP_SAMPLES
+    def _hear(self, samples: F32) -> None:
+        if self._history:
+            self._history.append(samples)
+        if self.memory:
+            self.memory.append(samples)
+        for extractor, listeners in self._groups:
+            rows = extractor.process(samples)
+            for listener in listeners:
+                listener.take(rows)
 
     def _clean(self, samples: F32) -> F32:
         """Replace what is no number, and keep the books."""
@@ -217,53 +186,69 @@ class StreamPipeline:
         cleaned = np.where(good, samples, np.float32(0.0))
         return cleaned, float(np.abs(cleaned).max())
 
+    # -- listeners come and go in the middle of the sound ----------------------------------------------
+
+    def change(self, listeners: Sequence[Listener], former: Iterable[tuple[Listener, Listener]]) -> None:
+        """Go on with these listeners; whoever is new follows another one, as the pairs (new, former) say.
+
+        Nothing may wait for a classifier. No row of sound is skipped, and none is decided on twice.
+        """
+        assert self._history, "without its last sound no stream can go on with another model"
+        extractors = {}
+        for new, old in former:
+            first_sample = old.first_sample_for(new.row_samples, self._history.first_sample)
+            # Features are cut on one grid throughout a segment, so it is the rows' extractor from now on.
+            extractors[new.features] = extractor = Extractor(new.features)
+            new.take_over(old, first_sample, extractor.process(self._history.since(first_sample)))
+        extractors.update({extractor.settings: extractor for extractor, _ in self._groups})
+        self._use(listeners, extractors)
+
+    def _use(self, listeners: Sequence[Listener], extractors: dict[FeatureSettings, Extractor]) -> None:
+        self._listeners = list(listeners)
+        groups: dict[FeatureSettings, tuple[Extractor, list[Listener]]] = {}
+        for listener in listeners:
+            settings = listener.features
+            if settings not in groups:
+                groups[settings] = (extractors.get(settings) or Extractor(settings), [])
+            groups[settings][1].append(listener)
+        self._groups = list(groups.values())
+        if self.history_s is not None:
+            self._history = self._kept_history(self.history_s)
+
+    def _kept_history(self, history_s: float) -> History:
+        """Long enough for the sound that the listeners have not decided on yet."""
+        held_samples = max(listener.held_samples for listener in self._listeners)
+        history = History(max(round(history_s * SAMPLE_RATE_HZ), held_samples))
+        if self._history:
+            history.begin(self._history.first_sample)
+            history.append(self._history.since(self._history.first_sample))
+        return history
+
+
+class StreamPipeline(Listener):
+    """A stream with one model, the whole way in one object."""
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        features: FeatureSettings,
+        rules: Sequence[LabelRule],
+        rate_hz: int,
+        hop_ms: int,
+    ) -> None:
+        super().__init__(classifier, features, rules, hop_ms)
+        self._intake = Intake(rate_hz, [self])
+        self.feed = self._intake.feed
+        self.skip = self._intake.skip
+        self.end = self._intake.end
+        self.reset = self._intake.reset
+
     @property
-    def next_block(self) -> _Block | None:
-        """The block to classify next; breaks before it are dealt with."""
-        while self._queue:
-            head = self._queue[0]
-            if isinstance(head, _Block):
-                return head
-            self._queue.popleft()
-            self._output.detections += self._decoder.flush(head.end_sample, head.reason)
-            self.state = self._classifier.initial_state()
-        return None
+    def meter(self) -> Meter:
+        """What went through."""
+        return self._intake.meter
 
-    def accept(self, scores: F32, state: State) -> None:
-        """The classifier's answer to the next block: (T, L) scores and the state after it."""
-        block = self._queue.popleft()
-        assert isinstance(block, _Block)
-        self.state = state
-        self._output.scores.append(ScoreBlock(block.first_row, block.first_sample, scores))
-        self._output.detections += self._decoder.process(scores, block.first_sample)
-
-    def take_output(self) -> Output:
-        """What has come out since the last call."""
-        output, self._output = self._output, Output()
-        return output
-
-
-def block_frames(hop_ms: int, stride: int) -> int:
-    """Feature rows in one call: a hop's worth, in whole strides."""
-    frames = max(1, round(hop_ms * SAMPLE_RATE_HZ / 1000 / HOP_SAMPLES))
-    return max(1, round(frames / stride)) * stride
-
-
-def advance(classifier: Classifier, streams: Iterable[StreamPipeline]) -> None:
-    """Classify all blocks that are ready, streams with blocks of one length together in one call."""
-    waiting = list(streams)
-    while waiting:
-        by_length: defaultdict[int, list[tuple[StreamPipeline, F32]]] = defaultdict(list)
-        for stream in waiting:
-            block = stream.next_block
-            if block is not None:
-                by_length[len(block.features)].append((stream, block.features))
-        waiting = [stream for group in by_length.values() for stream, _ in group]
-        for group in by_length.values():
-            _classify(classifier, [stream for stream, _ in group], [features for _, features in group])
-
-
-def _classify(classifier: Classifier, streams: list[StreamPipeline], features: list[F32]) -> None:
-    scores, state = classifier.step(np.stack(features), stack_states([stream.state for stream in streams]))
-    for stream, own_scores, own_state in zip(streams, scores, split_state(state, len(streams)), strict=True):
-        stream.accept(own_scores, own_state)
+    @property
+    def latency_samples(self) -> int:
+        """Sound at 16 kHz that may have been taken in and not yet have shown in the output."""
+        return self._intake.latency_samples

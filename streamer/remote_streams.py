@@ -13,13 +13,15 @@ from streamer import __version__
 from streamer.capture.ingest import Ingest
 from streamer.capture.reception import Limits
 from streamer.capture.remote import RemoteSource
+from streamer.capture.remote_messages import Ack
+from streamer.clips.stream_clips import StreamClips
 from streamer.config import INGEST_NAME, Config, StreamConfig
 from streamer.decoding.rules import LabelRule
 from streamer.delivery.messages import Health, utc_text
-from streamer.inference.model import Model
 from streamer.live_stream import LiveStream
 from streamer.security.allowed import AllowList
 from streamer.security.setup import Security
+from streamer.tuned import TunedModel, joined_name, label_count
 
 
 @dataclass(slots=True)
@@ -37,15 +39,16 @@ class RemoteStreams:
     """A LiveStream for each sender; looks at the sockets at most four times a hop, so that many senders whose
     blocks come at any moment cost one turn of the loop and not one each."""
 
-    def __init__(
-        self, config: Config, model: Model, rules: Sequence[LabelRule], security: Security | None
-    ) -> None:
-        self._engine = config.engine
-        self._model = model
-        self._rules = list(rules)
-        self._rest_s = config.engine.hop_ms / 4000
+    def __init__(self, config: Config, models: Sequence[TunedModel], security: Security | None) -> None:
         self._rested_s = 0.0  # when it is worth looking again
         self._streams: dict[RemoteSource, LiveStream] = {}
+        self.muted = False
+        """Streams to come begin muted."""
+        self._thresholds: dict[str, float] = {}  # of streams to come, beside their rules
+        self._acks: list[tuple[bytes, Ack]] = []  # that wait until event `_acks_seq` is in the journal
+        self._acks_seq = 0
+        self._take_settings(config, models)
+        self._clips = config.clips
         self._selector: selectors.BaseSelector | None = None
         limits = Limits(
             max_streams=config.ingest.max_streams,
@@ -53,8 +56,7 @@ class RemoteStreams:
             stall_s=config.engine.stall_s,
             waiting_s=config.engine.ring_s,
         )
-        own = [INGEST_NAME, *(stream.name for stream in config.streams)]
-        self._ingest = Ingest(config.ingest.endpoints, limits, reserved=own, security=security)
+        self._ingest = Ingest(config.ingest.endpoints, limits, reserved=_reserved(config), security=security)
         self.endpoints = self._ingest.endpoints
         """Addresses as they are bound."""
         self._bell = select.epoll()
@@ -97,8 +99,15 @@ class RemoteStreams:
 
     def _open(self, source: RemoteSource) -> LiveStream:
         settings = StreamConfig(name=source.name)
-        stream = LiveStream(settings, self._engine, self._model, self._rules, source=source)
+        clips = StreamClips(self._clips) if self._clips.enabled else None
+        stream = LiveStream(
+            settings, self._engine, self._models, source=source, history_s=self._history_s, clips=clips
+        )
         stream.open()
+        for label, value in self._thresholds.items():
+            stream.set_threshold(label, value)
+        if self.muted:
+            stream.mute()
         self._streams[source] = stream
         return stream
 
@@ -128,17 +137,48 @@ class RemoteStreams:
             last_sample_age_s=None,
             cpu_percent=None,
             version=__version__,
-            model=self._model.name,
-            label_count=len(self._model.labels),
+            model=joined_name(self._models),
+            label_count=label_count(self._models),
         )
 
-    def acknowledge(self, *, at_once: bool = False) -> None:
-        """Tell the senders how far they have been listened to; to be called when that has been done."""
-        self._ingest.acknowledge(at_once=at_once)
+    def acknowledge(self, told_seq: int, kept_seq: int, *, at_once: bool = False) -> None:
+        """Tell the senders how far they have been listened to, once the events in that are in the journal.
 
-    def retune(self, rules: Sequence[LabelRule]) -> None:
-        """Streams to come begin with these rules."""
-        self._rules = list(rules)
+        To be called when all sound has been listened to: `told_seq` is the last event that came of it,
+        `kept_seq` the last one in the journal. A sender forgets what is acknowledged.
+        """
+        if at_once or not self._acks:
+            self._acks, self._acks_seq = self._ingest.reception.take_acks(at_once=at_once), told_seq
+        if self._acks and kept_seq >= self._acks_seq:
+            self._ingest.acknowledge(self._acks)
+            self._acks = []
+
+    @property
+    def rules(self) -> list[LabelRule]:
+        """Those of streams to come."""
+        return [self._at_threshold(rule) for tuned in self._models for rule in tuned.rules]
+
+    def _at_threshold(self, rule: LabelRule) -> LabelRule:
+        value = self._thresholds.get(rule.name)
+        return rule if value is None else rule.at_threshold(value)
+
+    def set_threshold(self, label: str, value: float | None) -> None:
+        """Streams to come begin with this threshold for a label, or with the config's (None)."""
+        if value is None:
+            self._thresholds.pop(label, None)
+        else:
+            self._thresholds[label] = value
+
+    def use(self, config: Config, models: Sequence[TunedModel]) -> None:
+        """Streams to come begin with these models and settings."""
+        self._take_settings(config, models)
+        self._thresholds.clear()
+        self._ingest.reception.reserve(_reserved(config))
+
+    def _take_settings(self, config: Config, models: Sequence[TunedModel]) -> None:
+        self._engine, self._models = config.engine, models
+        self._history_s = config.ingest.history_s
+        self._rest_s = config.engine.hop_ms / 4000
 
     def replace_allowed(self, allowed: AllowList) -> None:
         """Another list of who may send."""
@@ -155,3 +195,8 @@ class RemoteStreams:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _reserved(config: Config) -> list[str]:
+    """Names that no sender can have."""
+    return [INGEST_NAME, *(stream.name for stream in config.streams)]

@@ -356,10 +356,48 @@ def test_any_threshold_can_be_tuned_to_any_other(old: float, share: float, new: 
     assert math.isclose(tuned.end_level / new, share, rel_tol=1e-9)
 
 
+# --- One bundle or several
+
+
+SEVERAL, ONE = '[model]\nbundles = ["a", "b"]', '[model]\nbundle = "a"'
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [("", ["default"]), (ONE, ["a"]), (SEVERAL, ["a", "b"]), ("[model]\nbundles = []", ["default"])],
+)
+def test_several_bundles_stand_in_for_the_one(file: Path, text: str, names: list[str]) -> None:
+    assert load(file, text).model.names == names
+
+
+def test_whoever_speaks_last_of_either_names_the_bundles(file: Path) -> None:
+    assert load(file, SEVERAL, {"STREAMER_MODEL_BUNDLE": "c"}).model.names == ["c"]
+    assert load(file, SEVERAL, flags={"model": {"bundle": "d"}}).model.names == ["d"]
+    assert load(file, ONE, {"STREAMER_MODEL_BUNDLES": "c, d"}).model.names == ["c", "d"]
+    assert load(file, ONE, flags={"model": {"bundles": ["d", "e"]}}).model.names == ["d", "e"]
+    assert load(file, SEVERAL, flags={"model": {"variant": "torch"}}).model.names == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (
+            'bundle = "a"\nbundles = ["b"]',
+            "model: bundle and bundles contradict each other: give one of them",
+        ),
+        ('bundles = ["a", "b", "a"]', "model.bundles: 'a' stands there twice"),
+        ('bundles = "a"', "model.bundles: 'a', legal values: a list, each a text"),
+    ],
+)
+def test_bundles_that_cannot_be(file: Path, text: str, fault: str) -> None:
+    assert faults(file, f"[model]\n{text}") == [fault]
+
+
 # --- Any legal configuration comes through
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,20}", fullmatch=True)
 TEXTS = st.text(st.characters(min_codepoint=32, exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)
+PATHS = TEXTS.filter(lambda text: not text.startswith("~"))  # a tilde becomes the home directory
 NUMBERS = {"allow_nan": False}
 
 
@@ -378,11 +416,16 @@ STREAM = {
     "format": st.sampled_from(["s16le", "s32le", "f32le"]),
 }
 SETTINGS = {
-    "model": {"bundle": TEXTS, "variant": st.sampled_from(["onnx", "onnx-int8", "torch"])},
+    "model": {
+        "bundle": TEXTS,
+        "bundles": st.lists(TEXTS, min_size=1, max_size=3, unique=True),
+        "variant": st.sampled_from(["onnx", "onnx-int8", "torch"]),
+    },
     "engine": {
         "hop_ms": st.integers(10, 2000),
         "ring_s": st.floats(0.5, 600),
         "stall_s": st.floats(0.001, 3600),
+        "history_s": st.floats(0, 60),
     },
     "publish": {
         "endpoints": st.lists(TEXTS, max_size=3),
@@ -393,17 +436,27 @@ SETTINGS = {
         "endpoints": st.lists(TEXTS, max_size=3),
         "max_streams": st.integers(1, 10_000),
         "stream_timeout_s": st.floats(0.001, 604_800),
+        "history_s": st.floats(0, 60),
+    },
+    "clips": {
+        "enabled": st.booleans(),
+        "directory": PATHS,
+        "labels": st.lists(TEXTS, max_size=3),
+        "before_s": st.floats(0, 30),
+        "after_s": st.floats(0, 30),
+        "max_age_days": st.floats(0.001, 36_500),
+        "max_mb": st.floats(1, 1_000_000),
     },
     "journal": {
         "enabled": st.booleans(),
-        "path": TEXTS,
+        "path": PATHS,
         "sync": st.sampled_from(["full", "normal"]),
         "max_age_days": st.floats(0.001, 36_500),
         "max_mb": st.floats(1, 1_000_000),
     },
     "control": {"endpoints": st.lists(TEXTS, max_size=3)},
-    "runtime": {"directory": TEXTS},
-    "security": {"keys": TEXTS, "allowed": TEXTS, "max_clients": st.integers(1, 100_000)},
+    "runtime": {"directory": PATHS},
+    "security": {"keys": PATHS, "allowed": PATHS, "max_clients": st.integers(1, 100_000)},
     "log": {"level": st.sampled_from(["debug", "info", "warning", "error"])},
 }
 LABEL = {
@@ -426,6 +479,8 @@ def some_of(fields: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[dict
 def any_settings(draw: st.DrawFn) -> dict[str, Any]:
     """Nested as in a file: any legal value of any setting, given or not."""
     given_ = draw(some_of({section: some_of(fields) for section, fields in SETTINGS.items()}))
+    if len(given_.get("model", {}).keys() & {"bundle", "bundles"}) > 1:
+        del given_["model"][draw(st.sampled_from(["bundle", "bundles"]))]
     names = draw(st.lists(NAMES, unique=True, max_size=3))
     streams = [{"name": name, **draw(some_of(STREAM))} for name in names]
     for stream in streams:

@@ -3,9 +3,11 @@
 Every way in is a `source.Source`: mono float32 chunks, each with its place on the source's sample clock.
 
 - `source`      the Source protocol, EndOfSound, and the one downmix to mono
-- `ring`        Ring: bounded, counted, between PortAudio's thread and ours
+- `ring`        RingReader: sound in memory that we share with the recorder, which has a RingWriter
 - `devices`     list_input_devices, find_input_device, InputDevice, NoInputDevice
-- `microphone`  Microphone: an input device, through a Ring
+- `microphone`  Microphone: an input device that may come and go, on `recording` (one opening of it);
+                `recorder`, `recorder_process`, `recorder_wire`: the process that captures; `stream_clock`
+                and `conform`: one clock and rate for all; `patience`: time-outs; `device_clock`: drift
 - `files`       SoundFileSource: a file, paced like a microphone or as fast as possible
 - `pipe`        PcmPipeSource: raw PCM on standard input
 - `remote`      RemoteSource: a microphone on another machine, fed by `reception` and `ingest`

@@ -42,6 +42,12 @@ class InputDevice:
         return f'{self.index}: "{self.name}" ({rest})'
 
 
+def describe(name: str, rate_hz: int, channels: int) -> str:
+    """A microphone as it is captured, for people."""
+    plural = "" if channels == 1 else "s"
+    return f'microphone "{name}" ({rate_hz} Hz, {channels} channel{plural})'
+
+
 def load_sounddevice() -> Any:
     """The sounddevice module, imported at first use: it takes time, and needs the PortAudio library."""
     try:

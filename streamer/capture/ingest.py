@@ -9,10 +9,11 @@ from typing import Self
 import zmq
 
 from streamer.capture.reception import Limits, Reception
-from streamer.capture.remote_messages import LARGEST_FRAME_BYTES, FromDaemon, encode
+from streamer.capture.remote_messages import LARGEST_FRAME_BYTES, Ack, FromDaemon, encode
 from streamer.delivery.binding import BoundSocket, end_context
 from streamer.delivery.endpoints import INGEST, check_bind_endpoint
 from streamer.security.allowed import AllowList
+from streamer.security.connections import Connections
 from streamer.security.guard import Guard
 from streamer.security.limits import allow_files
 from streamer.security.setup import Security
@@ -51,6 +52,7 @@ class Ingest:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._bound: list[BoundSocket] = []
         self._keyed: list[bool] = []
+        self._connections: list[Connections] = []
         clients_max = CLIENTS_FOR_EACH_STREAM * limits.max_streams
         allow_files(clients_max)
         self._guard = Guard(self._context, security.allowed if security else None)
@@ -60,13 +62,14 @@ class Ingest:
                 if chosen:
                     self._keyed.append(not local)
                     self._bound.append(BoundSocket(self._context, zmq.ROUTER, OPTIONS, flag="--ingest"))
-                    self._guard.protect(
+                    connections = self._guard.protect(
                         self._bound[-1].socket,
                         SEND.local if local else SEND,
                         security.keys if security and not local else None,
                         clients_max=clients_max,
                         message_max_bytes=LARGEST_FRAME_BYTES,
                     )
+                    self._connections.append(connections)
                     self._bound[-1].bind(chosen)
         except BaseException:
             self.close()
@@ -109,15 +112,16 @@ class Ingest:
         payload = socket.recv(zmq.NOBLOCK) if header.more else None
         while socket.getsockopt(zmq.RCVMORE):  # nothing of ours: let it fall
             socket.recv(zmq.NOBLOCK)
+        self._connections[number].note_message(header)
         peer = bytes([number]) + routing
         user = _told(header, "User-Id") if self._keyed[number] else None
         answer = self.reception.handle(peer, header.bytes, payload, user, _told(header, "Peer-Address"))
         if answer is not None:
             self._send(peer, answer)
 
-    def acknowledge(self, *, at_once: bool = False) -> None:
-        """Tell the senders how far their sound has been listened to, not too often unless at once."""
-        for peer, ack in self.reception.take_acks(at_once=at_once):
+    def acknowledge(self, acks: Iterable[tuple[bytes, Ack]]) -> None:
+        """Tell senders what the reception says that they are to be told."""
+        for peer, ack in acks:
             self._send(peer, ack)
 
     def _send(self, peer: bytes, message: FromDaemon) -> None:

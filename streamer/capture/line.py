@@ -30,8 +30,8 @@ OPTIONS: dict[int, int] = {
     zmq.LINGER: 1_000,
     zmq.MAXMSGSIZE: LARGEST_FRAME_BYTES,
     zmq.RECONNECT_IVL: 100,
-    zmq.RECONNECT_IVL_MAX: 5_000,
-    zmq.CONNECT_TIMEOUT: 5_000,
+    zmq.RECONNECT_IVL_MAX: 2_000,
+    zmq.CONNECT_TIMEOUT: 3_000,
     zmq.HEARTBEAT_IVL: 2_000,
     zmq.HEARTBEAT_TIMEOUT: 6_000,  # a connection that swallows everything is given up
 }

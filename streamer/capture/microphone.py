@@ -1,25 +1,40 @@
-"""A microphone, through PortAudio: its callback fills the ring, we empty it."""
+"""A microphone that stays: recorded by a process that is killed and started again whenever it gives no sound.
+
+The sample clock goes on while the device is away, by the time that passes, so that what is heard afterwards
+has its right place. Everything happens in `read`, which is to be called at least a few times a second.
+"""
 
 from __future__ import annotations
 
-import atexit
-import threading
+import select
 import time
-from typing import Any
+from collections import deque
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
-from streamer.audio import Chunk
-from streamer.capture.devices import InputDevice, find_input_device, load_sounddevice, quiet_stderr
-from streamer.capture.ring import Ring
+from streamer.audio import SAMPLE_RATE_HZ, Chunk
+from streamer.capture.conform import Conformer
+from streamer.capture.devices import InputDevice, NoInputDevice, describe
+from streamer.capture.patience import Patience
+from streamer.capture.recorder_process import PROGRAM
+from streamer.capture.recording import Recording
+from streamer.capture.stream_clock import StreamClock
 from streamer.errors import DeviceError
 
-CLOSE_TIMEOUT_S = 2.0
-MOST_OWN_CHANNELS = 8
-"""More is a sound server's claim (32, 128), not microphones: ask for one, and let the server mix down."""
-INVALID_RATE, INVALID_CHANNELS = -9997, -9998  # PortAudio's error numbers
+HANGS = "PortAudio hangs", "plug the device out and in, or restart the sound server"
+
+
+class Trouble(NamedTuple):
+    """Why no sound comes."""
+
+    state: Literal["no-device", "stalled"]
+    detail: str
+    since_s: float
+    """When it was noticed, on the monotonic clock."""
 
 
 class Microphone:
-    """An input device at its own rate; sound waits in a ring of `ring_s` seconds until read."""
+    """An input device at its own rate; up to `ring_s` seconds of sound wait until they are read."""
 
     live = True
     warning: str | None = None
@@ -30,155 +45,243 @@ class Microphone:
         rate_hz: int | None = None,
         channels: int | None = None,
         ring_s: float = 10.0,
-        block_ms: float | None = None,
         wake_ms: float = 20.0,
+        stall_s: float = 1.5,
+        *,
+        recorder: Sequence[str] = PROGRAM,
     ) -> None:
         self._wanted = device
-        self._asked_rate_hz = rate_hz
-        self._asked_channels = channels
-        self._ring_s = ring_s
-        self._block_ms = block_ms
-        self._wake_ms = wake_ms
-        self.rate_hz = rate_hz or 0
-        self.channels = channels or 0
-        self.device: InputDevice | None = None
-        self.device_overruns = 0  # PortAudio said that input was lost; how much it does not say
-        self.finished = False  # PortAudio ended the stream: the device or the sound server is gone
-        self.close_abandoned = False  # PortAudio's close() hung and was left behind in its thread
-        self._ring: Ring | None = None
-        self._stream: Any = None
-        self._last_sample_s = time.monotonic()
+        self._order = {
+            "device": device, "name": None, "rate_hz": rate_hz, "channels": channels, "ring_s": ring_s,
+            "block_s": wake_ms / 1000,
+        }  # fmt: skip
+        self._recorder = recorder
+        self._patience = Patience(stall_s)
+        self._bell: select.epoll | None = None
+        self._recording: Recording | None = None
+        self._forget()
 
-    @property
-    def description(self) -> str:
-        """For people: which microphone, at what rate."""
-        if self.device is None:
-            return "microphone" if self._wanted is None else f'microphone "{self._wanted}"'
-        plural = "" if self.channels == 1 else "s"
-        return f'microphone "{self.device.name}" ({self.rate_hz} Hz, {self.channels} channel{plural})'
+    def _forget(self) -> None:
+        self.rate_hz = 0
+        self.device: InputDevice | None = None
+        self.description = "microphone" if self._wanted is None else f'microphone "{self._wanted}"'
+        self.trouble: Trouble | None = None
+        """What is wrong at present; it is seen to."""
+        self.absent_samples = 0
+        """Not heard because there was no recording; `take_news` tells of it."""
+        self._clock: StreamClock | None = None  # from the first opening on
+        self._conformer: Conformer | None = None  # of a recording that has given sound
+        self._chunks: deque[Chunk] = deque()
+        self._paused = False
+        self._lost_samples = self._overruns = 0
+        self._cpu_s = 0.0
+        self._news = ""
+
+    # -- open and close --------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Find the device and start to capture; raises DeviceError."""
-        if self._stream is not None:
+        if self._bell is not None:
             raise DeviceError(f"{self.description} is open already")
-        sounddevice = load_sounddevice()
-        device = self.device = find_input_device(self._wanted)
-        self.rate_hz = self._asked_rate_hz or device.default_rate_hz
-        self.channels = self._asked_channels or _own_channels(device)
-        self.finished, self.device_overruns = False, 0
-        ring = self._ring = self._new_ring()
-        self._last_sample_s = time.monotonic()
+        self._forget()
+        self._bell = select.epoll()
+        self._order["name"] = None
+        began_s = time.monotonic()
         try:
-            with quiet_stderr():
-                self._stream = self._start_stream(sounddevice, device, ring)
-        except (sounddevice.PortAudioError, ValueError) as error:
-            self._ring = None
-            ring.close()
-            raise self._refusal(error, device) from error
-
-    def _new_ring(self) -> Ring:
-        wake_samples = max(1, round(self._wake_ms * self.rate_hz / 1000))
-        return Ring(max(1, round(self._ring_s * self.rate_hz)), self.rate_hz, wake_samples=wake_samples)
-
-    def _start_stream(self, sounddevice: Any, device: InputDevice, ring: Ring) -> Any:
-        def on_block(frames: Any, _count: int, _times: Any, status: Any) -> None:
-            if status and status.input_overflow:
-                self.device_overruns += 1
-                ring.skip(1)  # at least one: the jump lets the pipeline see that sound is missing here
-            ring.write(frames)
-            self._last_sample_s = time.monotonic()
-
-        def on_finished() -> None:
-            self.finished = True
-            ring.wake()
-
-        stream = sounddevice.InputStream(
-            samplerate=self.rate_hz,
-            blocksize=round((self._block_ms or 0) * self.rate_hz / 1000),  # 0: what suits the device
-            device=device.index,
-            channels=self.channels,
-            dtype="float32",
-            callback=on_block,
-            finished_callback=on_finished,
-        )
-        try:
-            stream.start()
-        except Exception:
-            stream.close()
+            self._begin()
+            while not self._is_opened():
+                left_s = began_s + self._patience.first_open_s - time.monotonic()
+                if left_s <= 0:
+                    raise DeviceError(f"{self.description} does not open: {HANGS[0]}", HANGS[1])
+                self._bell.poll(left_s)
+        except OSError as error:
+            self.close()
+            raise DeviceError(f"{self.description} cannot be recorded: {error.strerror}") from error
+        except BaseException:
+            self.close()
             raise
-        return stream
+        self._patience.opened_first(time.monotonic() - began_s)
 
-    def _refusal(self, error: Exception, device: InputDevice) -> DeviceError:
-        number = error.args[1] if len(error.args) > 1 else 0
-        own = f"its own rate is {device.default_rate_hz} Hz with up to {device.channels} channels"
-        remedy = "is another program using it? `streamer devices` lists what there is"
-        if number == INVALID_RATE or (self._asked_rate_hz and number != INVALID_CHANNELS):
-            remedy = f"{own}: try --rate {device.default_rate_hz}"
-        elif number == INVALID_CHANNELS:
-            remedy = f"{own}: try --channels {_own_channels(device)}"
-        reason = str(error.args[0] if error.args else error).removeprefix("Error opening InputStream: ")
-        return DeviceError(f"{self.description} refuses: {reason.splitlines()[0]}", remedy)
+    def _is_opened(self) -> bool:
+        recording = self._recording
+        assert recording is not None
+        recording.receive()
+        if recording.device is not None:
+            self._adopt(recording, recording.device)
+            return True
+        if recording.has_ended:
+            message, remedy = recording.why_ended()
+            if recording.refusal is not None and recording.refusal.facts["none_at_all"]:
+                raise NoInputDevice
+            raise DeviceError(message, remedy)
+        return False
+
+    def _begin(self) -> None:
+        assert self._bell is not None
+        self._recording = Recording(self._order, self._recorder)
+        self._bell.register(self._recording.fileno(), select.EPOLLIN)
+        self._patience.begin()
+
+    def _adopt(self, recording: Recording, device: InputDevice) -> None:
+        """The device is open."""
+        self.device = device
+        self.description = describe(device.name, recording.rate_hz, recording.channels)
+        if self._clock is None:
+            # No lower than what the sound is brought to anyway: a later device may give more than this one.
+            self.rate_hz = max(recording.rate_hz, SAMPLE_RATE_HZ)
+            self._clock = StreamClock(self.rate_hz)
+            if isinstance(self._wanted, int) or str(self._wanted or "").strip().lstrip("-").isdecimal():
+                self._order["name"] = device.name  # numbers change when devices come and go
+
+    def close(self) -> None:
+        """Stop capturing, at once; what has not been read is gone."""
+        if self._bell is not None:
+            self._drop()
+            self._bell.close()
+            self._bell = None
+            self._chunks.clear()
+
+    def _drop(self) -> None:
+        """End the recording, if there is one, and keep its books."""
+        recording, self._recording = self._recording, None
+        self._conformer = None
+        if recording is None:
+            return
+        assert self._bell is not None
+        self._bell.unregister(recording.fileno())
+        recording.close()
+        self._lost_samples += recording.lost_samples
+        self._overruns += recording.overruns
+        self._cpu_s += recording.cpu_s
+
+    # -- pause -----------------------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Close the device; the clock goes on, and what is not heard is not lost."""
+        if self._bell is not None and not self._paused:
+            self._remember_end()
+            self._drop()
+            self._chunks.clear()
+            self._paused, self.trouble = True, None
+
+    def resume(self) -> None:
+        """Open the device again; if it is not to be had, it is looked for."""
+        if self._paused and self._clock is not None:
+            self._paused = False
+            self._clock.resume()
+            self._patience.hurry()
+
+    @property
+    def pause_end(self) -> int | None:
+        """The newest pause ends at this sample: what is missing after it is lost. None: not known yet."""
+        return self._clock.pause_end if self._clock is not None else None
+
+    # -- listen ----------------------------------------------------------------------------------------
 
     def read(self) -> Chunk | None:
         """The sound since the last read, up to a gap; None when there is none."""
-        if self._ring is None:
+        if self._bell is None or self._paused:
             return None
-        first_sample, samples = self._ring.read()
-        if not len(samples):
-            return None
-        utc_s = self._ring.captured_utc_s(first_sample + len(samples))
-        return Chunk(samples, first_sample, utc_s)
+        if not self._chunks:
+            self._look()
+        return self._chunks.popleft() if self._chunks else None
+
+    def _look(self) -> None:
+        """Take what has come; see to it that more will come."""
+        self._patience.look()
+        try:
+            if self._recording is not None:
+                self._listen(self._recording)
+            elif self._patience.may_begin():
+                self._begin()
+        except OSError as error:  # no memory, process or descriptor to be had: not for ever, let us hope
+            self._fail("no-device", f"{self.description} cannot be recorded: {error.strerror}")
+
+    def _listen(self, recording: Recording) -> None:
+        if recording.receive():
+            self._patience.heard()
+            self._take(recording)
+        elif recording.device is not None:
+            self._patience.opened()
+        if recording.has_ended:
+            self._fail("no-device", f"{self.description} is gone: {recording.why_ended()[0]}")
+        elif self._patience.is_over():
+            silent = f"no sound from {self.description} for {self._patience.stall_s:g} s"
+            is_open = recording.device is not None
+            self._fail("stalled", silent if is_open else f"{self.description}: {HANGS[0]}")
+
+    def _take(self, recording: Recording) -> None:
+        if self._conformer is None:
+            self._conformer = self._join(recording)
+        while (piece := recording.read()) is not None:
+            self._chunks += self._conformer.take(piece)
+
+    def _join(self, recording: Recording) -> Conformer:
+        """The first sound of a recording finds its place on the stream's clock."""
+        assert self._clock is not None
+        assert recording.device is not None
+        assert recording.first_s is not None
+        before, trouble, self.trouble = self.description, self.trouble, None
+        self._adopt(recording, recording.device)
+        begin = self._clock.begin(recording.first_s, on_time=trouble is None)
+        if trouble:
+            self.absent_samples += begin.lost_samples
+            length = f"{begin.lost_samples:,} samples ({begin.lost_samples / self.rate_hz:.3f} s)"
+            other = f"; now {self.description}" if self.description != before else ""
+            self._news = f"back after {begin.absent_s:.1f} s: {length} were not heard{other}"
+        return Conformer(recording.rate_hz, self.rate_hz, begin.sample)
+
+    def _fail(self, state: Literal["no-device", "stalled"], detail: str) -> None:
+        """Give this recorder up, and try another one soon."""
+        if self._conformer is not None and self._recording is not None:
+            self._take(self._recording)
+            self._chunks += self._conformer.finish()
+        self._remember_end()
+        self._drop()
+        since_s = self.trouble.since_s if self.trouble else time.monotonic()
+        self.trouble = Trouble(state, detail, since_s)
+        self._patience.failed()
+
+    def _remember_end(self) -> None:
+        if self._conformer is not None and self._recording is not None and self._clock is not None:
+            place, captured_s = self._recording.end
+            self._clock.end(max(self._conformer.place(place), self._conformer.end_sample), captured_s)
+
+    # -- what is known about it ------------------------------------------------------------------------
+
+    def take_news(self) -> str:
+        """That the device is back, after how long and what that cost; "" once that has been told."""
+        news, self._news = self._news, ""
+        return news
 
     def fileno(self) -> int | None:
-        """Readable when at least `wake_ms` of sound is there, or the device has ended the stream."""
-        return self._ring.fileno() if self._ring is not None and self._stream is not None else None
+        """Readable when at least `wake_ms` of sound is there, or the device has ended."""
+        return self._bell.fileno() if self._bell is not None else None
 
     def next_due_s(self) -> float:
         """Seconds until a wait on fileno() is worth giving up and looking anyway."""
-        return self._wake_ms / 1000
-
-    @property
-    def active(self) -> bool:
-        """PortAudio believes that it captures; can stay True on a device that is silent for good."""
-        return self._stream is not None and not self.finished
-
-    @property
-    def last_sample_age_s(self) -> float:
-        """Seconds since sound last arrived (since open() before the first)."""
-        return time.monotonic() - self._last_sample_s
+        return self._patience.look_again_s
 
     @property
     def lost_samples(self) -> int:
-        """Samples overwritten in the ring, and at least one for each loss that the device reports."""
-        return self._ring.lost_samples if self._ring is not None else 0
+        """Samples lost here or in the device, at the device's rate, and those of its absence."""
+        return (
+            self.absent_samples
+            + self._lost_samples
+            + (self._recording.lost_samples if self._recording else 0)
+        )
 
     @property
     def overruns(self) -> int:
-        """Times that sound was lost, in the ring or in the device."""
-        return self._ring.overruns if self._ring is not None else 0
+        """Times that sound was lost, here or in the device, while it was there."""
+        return self._overruns + (self._recording.overruns if self._recording else 0)
 
-    def close(self) -> None:
-        """Stop capturing. PortAudio's own close() can hang: it runs in a thread that we can leave behind."""
-        stream, self._stream = self._stream, None
-        if stream is None:
-            return
-        closer = threading.Thread(target=stream.close, name="microphone-close", daemon=True)
-        closer.start()
-        closer.join(CLOSE_TIMEOUT_S)
-        if closer.is_alive():
-            self.close_abandoned = True
-            _forget_exit_handler()
-        ring = self._ring
-        if ring is not None:
-            ring.close()
+    @property
+    def drift_ppm(self) -> float | None:
+        """How much faster the device's clock is than the system's; None until that is known."""
+        return self._recording.drift_ppm if self._recording else None
 
-
-def _own_channels(device: InputDevice) -> int:
-    return device.channels if device.channels <= MOST_OWN_CHANNELS else 1
-
-
-def _forget_exit_handler() -> None:
-    """sounddevice ends PortAudio at exit, which hangs for as long as another call into PortAudio does."""
-    handler = getattr(load_sounddevice(), "_exit_handler", None)
-    if handler is not None:
-        atexit.unregister(handler)
+    @property
+    def cpu_s(self) -> float:
+        """Processor time of all its recorders."""
+        return self._cpu_s + (self._recording.cpu_s if self._recording else 0.0)

@@ -99,7 +99,7 @@ class Reception:
         self.unreadable = 0
         """Messages that made no sense."""
         self._limits = limits
-        self._reserved = frozenset(reserved)
+        self.reserve(reserved)
         self._may_send = may_send
         self._clock_s = clock_s
         self._utc_clock_s = utc_clock_s
@@ -112,6 +112,10 @@ class Reception:
     def names(self) -> list[str]:
         """The streams that there are."""
         return list(self._by_name)
+
+    def reserve(self, names: Iterable[str]) -> None:
+        """No sender that comes may have one of these names."""
+        self._reserved = frozenset(names)
 
     def take_news(self) -> News:
         """What has changed since the last call."""

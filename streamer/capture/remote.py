@@ -17,6 +17,8 @@ PATIENCE_SAMPLES = 2 * SAMPLE_RATE_HZ
 """Later sound that is held while a hole may still be filled: what a sender may have under way."""
 LAST_SAMPLE = 2**52
 """No stream's clock gets so far (8,900 years): numbers beyond 64 bits would not go into a message."""
+SHORTEST_STALL_S = 2.0
+"""A sender that has nothing to send says so every second."""
 LOSS_ADVICE = "is the network too slow, or the sender's machine too busy? a larger --buffer-s may help"
 
 
@@ -45,7 +47,8 @@ class RemoteSource:
         self.warning: str | None = None
         self.heard = False
         """Some sound has come."""
-        self._stall_s = stall_s
+        self.stall_s = max(stall_s, SHORTEST_STALL_S)
+        """Silent for so long, it is stalled, or its sender gone."""
         self._clock_s = clock_s
         self._utc_clock_s = utc_clock_s
         self._pieces: deque[Piece] = deque()  # in order, on the stream's clock
@@ -162,7 +165,7 @@ class RemoteSource:
     @property
     def finished(self) -> bool:
         """Nothing has been heard of the sender for as long as it takes to be called stalled."""
-        return self._clock_s() - self.word_s >= self._stall_s
+        return self._clock_s() - self.word_s >= self.stall_s
 
     @property
     def lost_samples(self) -> int:

@@ -13,11 +13,11 @@ from streamer.capture.codecs import encode_block
 from streamer.capture.cutter import Block, Cutter
 from streamer.capture.line import Line
 from streamer.capture.link import WINDOW_SAMPLES, Link
+from streamer.capture.microphone import Microphone
 from streamer.capture.remote_messages import Codec
 from streamer.capture.send_buffer import Entry, SendBuffer
 from streamer.capture.source import EndOfSound, Source
 from streamer.delivery.endpoints import Endpoint
-from streamer.errors import DeviceError
 from streamer.security.known import Credentials
 
 TURN_S = 0.25
@@ -49,7 +49,7 @@ class Sender:
         self._buffer = SendBuffer(round(buffer_s * SAMPLE_RATE_HZ), WINDOW_SAMPLES)
         self._stop = False
         self._ended = False  # no more sound will be read
-        self._fault: DeviceError | None = None
+        self._troubled = False  # there is a microphone, and at present it gives no sound
         self._deadline_s = float("inf")
 
     def stop(self) -> None:
@@ -70,8 +70,6 @@ class Sender:
                     self._read()
                     line.converse()
                 self._part(line)
-        if self._fault is not None:
-            raise self._fault
 
     def _say(self, text: str) -> None:
         self._tell(f"{self._endpoint.text}: {text}")
@@ -108,11 +106,20 @@ class Sender:
             self._keep(self._cutter.process(chunk, captured_s))
             if not self._source.live:
                 break
-        if getattr(self._source, "finished", False):
-            self._fault = DeviceError(f"{self._source.description} is gone", "plug it in, then start again")
-            self._stop = True
+        self._tell_of_trouble()
         if self._stop and not self._ended:
             self._end()
+
+    def _tell_of_trouble(self) -> None:
+        """A microphone that is away is looked for until it is back; meanwhile there is nothing to send."""
+        if not isinstance(self._source, Microphone):
+            return
+        trouble = self._source.trouble
+        if trouble and not self._troubled:
+            self._tell(trouble.detail)
+        self._troubled = trouble is not None
+        if news := self._source.take_news():
+            self._tell(f"{self._source.description}: {news}")
 
     def _end(self) -> None:
         self._keep(self._cutter.flush(time.monotonic()))
@@ -126,9 +133,7 @@ class Sender:
             self._buffer.add(Entry(block.first_sample, block.end_sample, payload, block.captured_s, reason))
 
     def _part(self, line: Line) -> None:
-        # No goodbye for a microphone that went away: the daemon shows its stream as missing until it is back.
-        if self._fault is None:
-            line.say_goodbye()
+        line.say_goodbye()
         if warning := getattr(self._source, "warning", None):
             self._say(warning)
         if bad := self._cutter.bad_samples:

@@ -23,24 +23,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Load as `run` would, the model's labels included."""
     from streamer.config import load_config, tuned_rules
-    from streamer.delivery.endpoints import CONTROL, INGEST, PUBLISH, check_bind_endpoint, security_for
-    from streamer.inference.bundle import load_bundle
+    from streamer.inference.model import load_bundles
+    from streamer.outgoing import check_endpoints
 
     config = load_config(options.config, flags=flag_settings(options))
-    bundle = load_bundle(config.model.bundle)
-    tuned_rules(bundle.manifest.labels, config.labels)
-    uses = ((PUBLISH, config.publish), (CONTROL, config.control), (INGEST, config.ingest))
-    endpoints = [(text, use) for use, settings in uses for text in settings.endpoints]
-    security = security_for([text for text, _ in endpoints], config.security.keys, config.security.allowed)
-    for text, use in endpoints:
-        check_bind_endpoint(text, use, security)
+    bundles = load_bundles(config.model.names)
+    tuned_rules([rule for bundle in bundles for rule in bundle.manifest.labels], config.labels)
+    check_endpoints(config)
     if options.show:
         import msgspec
 
         print(msgspec.json.format(msgspec.json.encode(config), indent=2).decode())
     else:
         streams = ", ".join(stream.name for stream in config.streams)
-        print(
-            f"the config is good: {len(config.streams)} stream(s) ({streams}), model {bundle.manifest.name}"
-        )
+        models = ", ".join(bundle.manifest.name for bundle in bundles)
+        print(f"the config is good: {len(config.streams)} stream(s) ({streams}), model {models}")
     return EXIT_OK

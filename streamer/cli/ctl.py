@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from streamer.cli.remote import add_keys_option
+from streamer.cli.remote import add_keys_option, keys_for
 from streamer.cli.settings import positive_seconds
 from streamer.errors import EXIT_OK
 
@@ -24,6 +24,9 @@ EXAMPLE = """  streamer ctl status
   streamer ctl streams --json
   streamer ctl ping --endpoint tcp://lab.local:7791"""
 
+TIMEOUT_S = 5.0
+RELOAD_TIMEOUT_S = 30.0
+"""Another model has to be read and checked."""
 CONFIG = "config"
 """Instead of a threshold: the one that the config has."""
 
@@ -47,7 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help="where the daemon takes requests (default: its local socket, else tcp://127.0.0.1:7791)",
         )
         action.add_argument(
-            "--timeout", type=positive_seconds, default=5.0, metavar="S", help="wait so long at most (5)"
+            "--timeout",
+            type=positive_seconds,
+            default=RELOAD_TIMEOUT_S if name == "reload" else TIMEOUT_S,
+            metavar="S",
+            help="wait so long at most (default: %(default)g)",
         )
         add_keys_option(action)
         # where nothing is said, the outer --debug holds
@@ -61,9 +68,11 @@ def run(options: argparse.Namespace) -> int:
     import msgspec
 
     from streamer.client import Control
+    from streamer.delivery.endpoints import CONTROL
 
+    keys = keys_for(options, options.endpoint, CONTROL)
     _, ask, tell = ACTIONS[options.action]
-    with Control(options.endpoint, timeout_s=options.timeout, credentials=options.keys) as control:
+    with Control(options.endpoint, timeout_s=options.timeout, credentials=keys) as control:
         answer = ask(control, options)
     # what has nothing to say is an empty object all the same
     print(msgspec.json.encode({} if answer is None else answer).decode() if options.json else tell(answer))
@@ -146,10 +155,11 @@ def _tell_streams(streams: list[StreamInfo]) -> str:
 
 def _tell_labels(labels: list[LabelInfo]) -> str:
     rows = [
-        f"{one.stream:<16} {one.label:<20} {one.kind:<8} {one.threshold:.2f}{'' if one.enabled else '  off'}"
+        f"{one.stream:<16} {one.label:<20} {one.kind:<8} {one.threshold:.2f}  "
+        f"{'' if one.enabled else 'off':<6} {one.model}"
         for one in labels
     ]
-    return "\n".join(["stream           label                kind     threshold", *rows])
+    return "\n".join(["stream           label                kind     threshold    model", *rows])
 
 
 def _tell_threshold(answer: Any) -> str:
@@ -186,7 +196,11 @@ ACTIONS: dict[str, tuple[str, Ask, Callable[[Any], str]]] = {
         lambda control, options: control.threshold(options.label, options.value, options.stream),
         _tell_threshold,
     ),
-    "reload": ("Read the config again, as SIGHUP does.", lambda control, _: control.reload(), _tell_reload),
+    "reload": (
+        "Read config and models again, as SIGHUP does, and wait until they are in force.",
+        lambda control, _: control.reload(),
+        _tell_reload,
+    ),
     "shutdown": (
         "End the daemon, as SIGTERM does.",
         lambda control, _: control.shutdown(),

@@ -55,6 +55,7 @@ def run(options: argparse.Namespace) -> int:
         ("runtime dir", lambda: _runtime_directory(config)),
         ("journal", lambda: _journal(config)),
         ("control", lambda: _control(config)),
+        ("keys", lambda: _keys(config)),
         ("watchdog", _watchdog),
     ]
     failed = [not _check(name, check) for name, check in checks]  # all of them, not up to the first
@@ -120,18 +121,21 @@ def _config(path: str | None) -> str:
 
 
 def _model(config: Config) -> str:
-    from streamer.inference.model import open_model
+    from streamer.tuned import open_tuned
 
-    model = open_model(config.model.bundle, config.model.variant)
-    version, folder = model.bundle.manifest.version, model.bundle.folder
-    return f"{model.name} {version}, {len(model.labels)} labels, hashes good, in {folder}"
+    return "; ".join(
+        f"{tuned.model.name} {tuned.model.bundle.manifest.version}, {len(tuned.rules)} labels, "
+        f"hashes good, in {tuned.model.bundle.folder}"
+        for tuned in open_tuned(config.model, config.labels)
+    )
 
 
 def _microphones(config: Config) -> str:
-    from streamer.capture.devices import find_input_device
+    from streamer.live_stream import try_source
 
-    wanted = [stream.device for stream in config.streams if stream.source == "microphone"]
-    return ", ".join(str(find_input_device(device)) for device in wanted) or "not needed by any stream"
+    wanted = [stream for stream in config.streams if stream.source == "microphone"]
+    opened = [try_source(stream, config.engine) for stream in wanted]
+    return ", ".join(opened) or "not needed by any stream"
 
 
 def _runtime_directory(config: Config) -> str:
@@ -177,6 +181,27 @@ def _control(config: Config) -> str:
     for endpoint in endpoints:
         check_bind_endpoint(endpoint, CONTROL, security)
     return ", ".join(endpoints) or local_endpoints(_runtime_path(config), CONTROL)[0]
+
+
+def _keys(config: Config) -> str:
+    from streamer.errors import SecurityError
+    from streamer.outgoing import find_security
+    from streamer.security.keys import OWN_KEY
+    from streamer.security.known import KNOWN_FILE, read_known
+    from streamer.security.setup import open_security
+
+    security = open_security(config.security.keys, config.security.allowed)
+    lacks, remedy = security.lacking()
+    if lacks and find_security(config):
+        raise SecurityError(f"an address in the config can be reached from other machines: {lacks}", remedy)
+    known = read_known(security.directory / KNOWN_FILE)
+    if security.keys is None and not len(security.allowed) and not known:
+        return f"none in {security.directory}: only this machine, which needs none"
+    own = f"the pair of {security.keys.name}" if security.keys else f"no {OWN_KEY}"
+    return (
+        f"{own}, {len(security.allowed)} clients may come in, {len(known)} daemons are trusted, "
+        f"in {security.directory}"
+    )
 
 
 def _runtime_path(config: Config) -> Path:

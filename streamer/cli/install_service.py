@@ -16,9 +16,9 @@ from streamer.errors import EXIT_OK, StreamerError
 
 NAME = "install-service"
 HELP = "Make it a service of systemd, for this user or the whole machine; or take that back."
-EXAMPLE = """  streamer install-service                         for this user, from login on
-  sudo /opt/streamer/bin/streamer install-service  for the whole machine, from boot on
-  streamer install-service --print                 only show the unit
+EXAMPLE = """  streamer install-service               for this user, from login on
+  streamer install-service --system      for the whole machine, from boot on (as root)
+  streamer install-service --print       only show the unit
   streamer install-service --remove"""
 
 UNIT = "streamer.service"

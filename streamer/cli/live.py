@@ -11,7 +11,6 @@ from streamer.audio import Chunk
 from streamer.cli.terminal import StatusLine, paint
 from streamer.delivery.messages import Event, Health
 from streamer.live_stream import LiveStream
-from streamer.pipeline import ScoreBlock
 
 REDRAW_S = 0.1
 BAR_CELLS = 16
@@ -36,10 +35,9 @@ class LiveDisplay:
         if time.monotonic() - self._drawn_s >= REDRAW_S:
             self._draw()
 
-    def scored(self, stream: LiveStream, labels: list[str], block: ScoreBlock) -> None:
+    def scored(self, stream: LiveStream, label: str, score: float) -> None:
         """Remember the strongest label of the moment."""
-        column = int(block.scores[-1].argmax())
-        self._best = f"{labels[column]} {block.scores[-1, column]:.2f}"
+        self._best = f"{label} {score:.2f}"
 
     def told(self, record: Event | Health) -> None:
         """Print an event; note the state."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import re
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from streamer.delivery.endpoints import Use
 
 Since = Literal["new", "all"] | int | datetime
 
@@ -19,8 +22,23 @@ def add_keys_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keys",
         metavar="DIR",
-        help="directory of keys, for a daemon on another machine (default: see `streamer keys`)",
+        help="directory of keys, for a daemon on another machine (default: as the settings say, see "
+        "`streamer keys list`)",
     )
+
+
+def keys_for(options: argparse.Namespace, endpoint: str | None, use: Use) -> str | None:
+    """The directory of keys for an address: as the option says, else where `streamer keys` puts them.
+
+    The settings are read for addresses that want keys only: a fault in them is in nobody's way here.
+    """
+    from streamer.config import load_config
+    from streamer.delivery.endpoints import check_connect_endpoint
+
+    given: str | None = options.keys
+    if given is not None or endpoint is None or check_connect_endpoint(endpoint, use).is_local:
+        return given
+    return load_config().security.keys
 
 
 def since(text: str) -> Since:

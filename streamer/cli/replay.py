@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from streamer.capture.source import Source
     from streamer.config import Config
     from streamer.decoding.decoder import Detection
-    from streamer.inference.model import Model
-    from streamer.pipeline import ScoreBlock, StreamPipeline
+    from streamer.ears import Ears
+    from streamer.pipeline import Output, ScoreBlock
+    from streamer.tuned import TunedModel
 
 NAME = "replay"
 HELP = "Run sound files through the daemon's pipeline as fast as possible; one JSON event a line."
@@ -56,16 +57,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Replay every file; a file that cannot be read is told, and the others go on."""
     from streamer.config import load_config
-    from streamer.inference.model import open_model
+    from streamer.tuned import open_tuned
 
     if options.scores and len(options.files) > 1:
         raise StreamerError("--scores takes one FILE", "run replay once for each")
     config = load_config(options.config, flags=flag_settings(options))
-    model = open_model(config.model.bundle, config.model.variant)
+    if options.scores and len(config.model.names) > 1:
+        raise StreamerError("--scores takes one model", "name it with --model BUNDLE")
+    models = open_tuned(config.model, config.labels)
     status = EXIT_OK
     for name in options.files:
         try:
-            blocks, row_s = _replay(name, options, config, model)
+            blocks, row_s = _replay(name, options, config, models)
         except SoundError as error:
             if options.debug:
                 raise
@@ -73,23 +76,21 @@ def run(options: argparse.Namespace) -> int:
             status = error.status
             continue
         if options.scores:
-            _write_scores(options.scores, model, blocks, row_s)
+            _write_scores(options.scores, models[0].model.labels, blocks, row_s)
     return status
 
 
 def _replay(
-    name: str, options: argparse.Namespace, config: Config, model: Model
+    name: str, options: argparse.Namespace, config: Config, models: list[TunedModel]
 ) -> tuple[list[ScoreBlock], float]:
-    """Print a file's events as they come; returns its scores where they are wanted."""
+    """Print a file's events as they come; returns its scores (of the first model) where they are wanted."""
     from streamer.capture.source import EndOfSound
-    from streamer.config import tuned_rules
-    from streamer.pipeline import StreamPipeline, advance
+    from streamer.ears import Ears
 
     source = _source(name, options)
     source.open()
-    rules = tuned_rules(model.bundle.manifest.labels, config.labels)
-    features = model.bundle.manifest.features
-    pipeline = StreamPipeline(model.classifier, features, rules, source.rate_hz, config.engine.hop_ms)
+    ears = Ears(models, config.engine.hop_ms)
+    intake = ears.open(source.rate_hz)
     kept: list[ScoreBlock] = []
     ended = False
     try:
@@ -98,18 +99,20 @@ def _replay(
                 chunk = _next_chunk(source)
             except EndOfSound:
                 ended = True
-                pipeline.end()
+                intake.end()
             else:
-                pipeline.feed(chunk)
-            advance(model.classifier, [pipeline])
-            _print_output(name, pipeline, kept if options.scores else None)
+                intake.feed(chunk)
+            outputs = _listen(ears, models)
+            _print_events(name, outputs)
+            if options.scores:
+                kept += outputs[0][1].scores
     finally:
         source.close()
-    if not pipeline.meter.heard_samples:
+    if not intake.meter.heard_samples:
         raise SoundError(f"{source.description} ended without any sound", "see that its writer runs")
     if warning := getattr(source, "warning", None):
         print(f"streamer: {warning}", file=sys.stderr)
-    return kept, pipeline.row_samples / 16_000
+    return kept, ears.listeners[0].row_samples / 16_000
 
 
 def _source(name: str, options: argparse.Namespace) -> Source:
@@ -133,15 +136,22 @@ def _next_chunk(source: Source) -> Any:
             select.select([descriptor], [], [])
 
 
-def _print_output(name: str, pipeline: StreamPipeline, kept: list[ScoreBlock] | None) -> None:
-    output = pipeline.take_output()
-    for detection in output.detections:
-        print(json.dumps(event_fields(name, detection)), flush=True)
-    if kept is not None:
-        kept.extend(output.scores)
+def _listen(ears: Ears, models: list[TunedModel]) -> list[tuple[str, Output]]:
+    """What each model has to tell, with its name."""
+    from streamer.pipeline import advance
+
+    for tuned, listener in zip(models, ears.listeners, strict=True):
+        advance(tuned.model.classifier, [listener])
+    return [(ear.model.name, output) for ear, output in ears.take_outputs()]
 
 
-def event_fields(name: str, detection: Detection) -> dict[str, Any]:
+def _print_events(name: str, outputs: list[tuple[str, Output]]) -> None:
+    found = [(detection, model) for model, output in outputs for detection in output.detections]
+    for detection, model in sorted(found, key=lambda item: item[0].detected_sample):
+        print(json.dumps(event_fields(name, detection, model)), flush=True)
+
+
+def event_fields(name: str, detection: Detection, model: str) -> dict[str, Any]:
     """A detection as the line that replay prints; times in seconds since the file began."""
     from streamer.live_stream import seconds
 
@@ -156,21 +166,22 @@ def event_fields(name: str, detection: Detection) -> dict[str, Any]:
         "detected_s": seconds(detection.detected_sample),
         "score": detection.score,
         "reason": detection.reason,
+        "model": model,
     }
 
 
-def _write_scores(path: str, model: Model, blocks: list[ScoreBlock], row_s: float) -> None:
+def _write_scores(path: str, labels: list[str], blocks: list[ScoreBlock], row_s: float) -> None:
     import numpy as np
 
     from streamer.live_stream import seconds
 
-    scores = [block.scores for block in blocks] or [np.empty((0, len(model.labels)), np.float32)]
+    scores = [block.scores for block in blocks] or [np.empty((0, len(labels)), np.float32)]
     times = [seconds(block.first_sample) + row_s * np.arange(len(block.scores)) for block in blocks]
     try:
         with open(path, "wb") as file:
             np.savez(
                 file,
-                labels=np.array(model.labels),
+                labels=np.array(labels),
                 frame_s=np.float64(row_s),
                 times_s=np.concatenate(times) if times else np.empty(0),
                 scores=np.concatenate(scores),

@@ -96,9 +96,7 @@ def run(options: argparse.Namespace) -> int:
     line = _status_line() if live else None
     set_up_logging(config.log.level, line)
     try:
-        Service(
-            config, reload=lambda: _load(options, live), display=_display(line), for_s=options.for_s
-        ).run()
+        Service(config, load=lambda: _load(options, live), display=_display(line), for_s=options.for_s).run()
     finally:
         if line:
             line.close()
@@ -135,12 +133,12 @@ def _load(options: argparse.Namespace, live: bool) -> Config:
 
 def _lacks_microphone(config: Config) -> bool:
     """True where a microphone is wanted and none can be had; says so."""
-    from streamer.capture.devices import find_input_device
+    from streamer.live_stream import try_source
 
     try:
         for stream in config.streams:
             if stream.source == "microphone":
-                find_input_device(stream.device)
+                try_source(stream, config.engine)
     except DeviceError as error:
         print(f"streamer: {error.message}: listening to the bundled demo scene instead", file=sys.stderr)
         return True

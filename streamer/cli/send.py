@@ -11,6 +11,7 @@ import sys
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from streamer.cli.remote import add_keys_option, keys_for
 from streamer.cli.settings import add_stream_options, flag_settings, positive_seconds
 from streamer.errors import EXIT_OK
 
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="sound that is kept while the daemon is away; older sound is lost, and told (default: 30)",
     )
-    parser.add_argument("--keys", metavar="DIR", help="the directory of keys, see `streamer keys`")
+    add_keys_option(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -65,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
         config.streams[0].name,
         codec=options.codec,
         buffer_s=options.buffer_s,
-        credentials=find_credentials(endpoint, options.keys),
+        credentials=find_credentials(endpoint, keys_for(options, options.to, INGEST)),
         tell=lambda text: print(f"streamer: {text}", file=sys.stderr, flush=True),
     )
     _stop_on_signals(sender)

@@ -39,7 +39,10 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
         help="settings as TOML (default: the user's or /etc/streamer/streamer.toml)",
     )
     parser.add_argument(
-        "--model", metavar="BUNDLE", help="name or folder of a model bundle (default: default)"
+        "--model",
+        action="append",
+        metavar="BUNDLE",
+        help="name or folder of a model bundle (default: default); can be repeated: several side by side",
     )
     parser.add_argument(
         "--variant", choices=("onnx", "onnx-int8", "torch"), help="how to run it (default: onnx)"
@@ -104,7 +107,7 @@ def flag_settings(options: argparse.Namespace) -> dict[str, Any]:
             )
         settings["stream"] = []
     for section, names in {
-        "model": {"model": "bundle", "variant": "variant"},
+        "model": {"variant": "variant"},
         "engine": {"hop_ms": "hop_ms"},
         "publish": {"publish": "endpoints", "heartbeat": "heartbeat_s"},
         "journal": {"journal": "path", "keep_journal": "enabled"},
@@ -116,6 +119,9 @@ def flag_settings(options: argparse.Namespace) -> dict[str, Any]:
         found = {names[option]: value for option, value in _given(options, *names).items()}
         if found:
             settings[section] = found
+    if bundles := getattr(options, "model", None):
+        chosen = {"bundle": bundles[0]} if len(bundles) == 1 else {"bundles": bundles}
+        settings.setdefault("model", {}).update(chosen)
     if getattr(options, "threshold", None):
         settings["labels"] = _thresholds(options.threshold)
     return settings

@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from streamer.cli.remote import add_keys_option, since
+from streamer.cli.remote import add_keys_option, keys_for, since
 from streamer.cli.settings import positive_seconds, whole_from_1
 from streamer.errors import EXIT_FAILURE, EXIT_OK
 
@@ -74,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print until Ctrl-C, --count, --for or --timeout."""
     from streamer.client import Missed, Subscriber
+    from streamer.delivery.endpoints import PUBLISH
 
     topics = tuple(options.topic) if options.topic else ("keyword.", "sound.")
     with Subscriber(
@@ -83,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
         since=options.since,
         place=options.place,
         control=options.control,
-        credentials=options.keys,
+        credentials=keys_for(options, options.connect, PUBLISH),
     ) as subscriber:
         watch = _Watch(subscriber)
         ends_s = time.monotonic() + options.for_s if options.for_s else None

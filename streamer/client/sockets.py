@@ -21,7 +21,8 @@ MESSAGE_MAX_BYTES = 16 * 1024 * 1024
 """Of a longer part nothing is read: the connection is closed."""
 HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 5_000, 15_000
 """ZeroMQ's own heartbeat: a peer behind a cut cable is given up after the timeout, on both sides."""
-LONGEST_RECONNECT_MS = 2_000
+LONGEST_RECONNECT_MS, CONNECT_TIMEOUT_MS = 1_000, 3_000
+"""Without the timeout the system itself knocks more and more seldom while nothing comes back."""
 
 Keys = Credentials | str | Path | None
 """Credentials, or the directory that they are in; None: the usual one, where the address wants keys."""
@@ -80,6 +81,7 @@ def _connect(socket: zmq.Socket[Any], endpoint: Endpoint, credentials: Credentia
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
     socket.setsockopt(zmq.HEARTBEAT_TTL, HEARTBEAT_TIMEOUT_MS)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, LONGEST_RECONNECT_MS)
+    socket.setsockopt(zmq.CONNECT_TIMEOUT, CONNECT_TIMEOUT_MS)
     socket.setsockopt(zmq.IPV6, int(endpoint.host.startswith("[")))
     if credentials is not None:
         secure_client(socket, credentials)

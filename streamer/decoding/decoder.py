@@ -30,7 +30,7 @@ class Detection:
     score: float
     """Smoothed score at a hit or start; the highest one so far at an end."""
     reason: str = ""
-    """Why an end came although the sound had not ended: gap, max-duration, stop."""
+    """Why an end came although the sound had not ended: gap, max-duration, muted, reload, stop."""
 
 
 class Decoder:
@@ -89,6 +89,17 @@ class Decoder:
         self._history[:] = 0
         return [self._told(end) for end in ends if end is not None]
 
+    def stay_quiet_after(self, former: Decoder) -> None:
+        """What another decoder has told keeps its label quiet here, too."""
+        quiet_until = {watch.label: watch.quiet_until_sample for watch in former._watches}
+        for watch in self._watches:
+            watch.quiet_until_sample = max(watch.quiet_until_sample, quiet_until.get(watch.label, 0))
+
+    def forget_open(self) -> None:
+        """Nobody has been told of what is on: it is to begin anew."""
+        for watch in self._watches:
+            watch.forget_open()
+
     def _smooth(self, scores: F32) -> F32:
         reach = len(self._history)
         padded = np.concatenate((self._history, scores))
@@ -117,7 +128,8 @@ class _Watch:
 
     def __init__(self, rule: LabelRule, row_samples: int) -> None:
         self._row_samples = row_samples
-        self._quiet_until_sample = 0
+        self.quiet_until_sample = 0
+        """Until then nothing is heard after an event."""
         self.retune(rule)
         self._forget()
 
@@ -143,6 +155,16 @@ class _Watch:
         self._peak = 0.0
 
     @property
+    def label(self) -> str:
+        """What it listens for."""
+        return self._rule.name
+
+    def forget_open(self) -> None:
+        """As if what is on had not begun."""
+        if self._active:
+            self._forget()
+
+    @property
     def idle(self) -> bool:
         """Low scores would change nothing."""
         return self._armed and not self._active and self._above_rows == 0
@@ -153,7 +175,7 @@ class _Watch:
             return self._while_active(score, row_sample)
         if score < self._end_level:
             self._armed = True
-        if not self._armed or row_sample < self._quiet_until_sample or score < self._threshold:
+        if not self._armed or row_sample < self.quiet_until_sample or score < self._threshold:
             self._above_rows = 0
             return None
         return self._while_rising(score, row_sample)
@@ -169,7 +191,7 @@ class _Watch:
         end_sample = row_sample + self._row_samples
         if self._rule.kind == "keyword":
             self._armed = False
-            self._quiet_until_sample = end_sample + self._refractory_samples
+            self.quiet_until_sample = end_sample + self._refractory_samples
             return self._detection("hit", end_sample, end_sample)
         self._active = True
         self._below_rows = 0
@@ -190,7 +212,7 @@ class _Watch:
     def _end(self, offset_sample: int, detected_sample: int, reason: str) -> Detection:
         detection = self._detection("end", offset_sample, detected_sample, reason)
         self._forget()
-        self._quiet_until_sample = detected_sample + self._refractory_samples
+        self.quiet_until_sample = detected_sample + self._refractory_samples
         return detection
 
     def close(self, end_sample: int, reason: str) -> Detection | None:

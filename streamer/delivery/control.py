@@ -25,6 +25,7 @@ from streamer.delivery.requests import (
     error_reply,
 )
 from streamer.security.allowed import Right
+from streamer.security.connections import Connections
 from streamer.security.guard import Guard
 from streamer.security.limits import Limiter
 from streamer.security.setup import Security
@@ -95,7 +96,7 @@ class ControlServer:
                     keys = security.keys if security and not domain.plain else None
                     door = _Door(context, rights)
                     self._doors.append(door)
-                    guard.protect(
+                    door.connections = guard.protect(
                         door.socket, domain, keys, clients_max=clients_max, message_max_bytes=FRAME_MAX_BYTES
                     )
                     door.bind(chosen)
@@ -136,6 +137,7 @@ class ControlServer:
             frames = self._doors[number].socket.recv_multipart(zmq.NOBLOCK, copy=False)
         except zmq.Again:
             return False
+        self._doors[number].note(frames[-1])
         self._answer(number, frames, obey)
         return True
 
@@ -197,6 +199,12 @@ class _Door(BoundSocket):
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], rights: frozenset[Right] | None) -> None:
         super().__init__(context, zmq.ROUTER, _OPTIONS, flag="--control")
         self.rights = rights
+        self.connections: Connections | None = None
+
+    def note(self, frame: zmq.Frame) -> None:
+        """Somebody has finished a message."""
+        if self.connections:
+            self.connections.note_message(frame)
 
 
 def _kinds(

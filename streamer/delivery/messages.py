@@ -61,7 +61,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     time_utc: str
     """Wall clock of the detection, ISO 8601 with milliseconds and Z."""
     reason: str = ""
-    """Why an end came before the sound's ("gap", "max-duration", "muted", "stop"); else "". More may come."""
+    """Why an end came before the sound's ("gap", "max-duration", "muted", "reload", "stop"); else "".
+    More may come."""
+    clip: str = ""
+    """The sound around it, a moment later: a file in the daemon's directory of clips; "": none is kept."""
     model: str
     """Name of the model bundle."""
 
@@ -87,6 +90,8 @@ class Frames(msgspec.Struct, frozen=True, kw_only=True):
     """Number of rows."""
     dtype: Literal["<f2"] = "<f2"
     """Sort of number in the binary part: little-endian IEEE 754 half precision."""
+    model: str = ""
+    """Name of the model bundle whose labels these are; "" from a daemon that did not tell yet."""
     data: bytes = b""
     """The binary part, C order (rows, labels), see pack_scores(); a part of its own, never in the JSON."""
 
@@ -155,12 +160,14 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds since the last sample came; None before any."""
     cpu_percent: float | None
     """Processor time of the daemon since the last heartbeat, percent of one core; None in the first."""
+    drift_ppm: float | None = None
+    """How much faster the microphone's clock is than the machine's, millionths; None until it is known."""
     version: str
     """Version of the daemon."""
     model: str
-    """Name of the model bundle."""
+    """Name of the model bundle; of several, joined by +."""
     label_count: Count
-    """Number of labels of the model."""
+    """Number of labels, of all bundles together."""
 
 
 Record = Event | Frames | Health

@@ -21,6 +21,7 @@ from streamer.delivery.binding import end_context
 from streamer.delivery.control import Address, ControlServer
 from streamer.delivery.desk import InfoDesk
 from streamer.delivery.journal import Journal
+from streamer.delivery.lately import Lately
 from streamer.delivery.mailbox import Mailbox
 from streamer.delivery.messages import Event, Frames, Health, Record, encode, frame_topic, utc_ms
 from streamer.delivery.publisher import CLIENTS_MAX, Publisher, is_among
@@ -49,6 +50,8 @@ WAITING_MAX = 100_000
 """Records that wait for the thread; beyond them health messages are left out. Events never are."""
 COMMANDS_MAX = 100
 """Requests that wait for the main thread."""
+KEPT_MAX_S, KEPT_LOOK_S = 2.0, 0.005
+"""How long the main thread waits for the disk at its very end, and how often it looks."""
 CLOSE_MAX_S = 8.0
 """When close() gives up on a disk that does not answer."""
 
@@ -85,6 +88,10 @@ class Outlet:
         """To be written into every event; "" without a journal."""
         self.head_seq = 0
         """The highest number given out before this run."""
+        self.lately = Lately()
+        """What was told in the runs before this one."""
+        self.kept_seq = 0
+        """Events up to this number are in the journal or wait to be written to it."""
         self.publishing_on: list[str] = []
         self.control_on: list[str] = []
         self.frames_dropped = 0
@@ -142,7 +149,7 @@ class Outlet:
         return bool(wanted) and is_among(wanted, frame_topic(stream))
 
     def fileno(self) -> int:
-        """Readable when there are commands, or when the thread has ended."""
+        """Readable when there are commands, events have been kept, or the thread has ended."""
         return self._commands.fileno()
 
     def take_commands(self) -> list[Command]:
@@ -156,6 +163,12 @@ class Outlet:
     def replace_allowed(self, allowed: AllowList) -> None:
         """Another list of who may come in."""
         self._inbox.put(allowed)
+
+    def wait_kept(self, seq: int) -> None:
+        """Until the events up to this number are in the journal; a disk that hangs is not waited for."""
+        deadline_s = time.monotonic() + KEPT_MAX_S
+        while self.kept_seq < seq and time.monotonic() < deadline_s and self._thread.is_alive():
+            time.sleep(KEPT_LOOK_S)
 
     def close(self) -> None:
         """Deliver what is there and end; a disk or network that does not answer is left behind in the end."""
@@ -198,6 +211,8 @@ class Outlet:
             self._journal.open()
             stack.callback(self._journal.close)
             self.journal_name, self.head_seq = self._journal.name, self._journal.head_seq
+            self.lately = Lately(self._journal)
+        self.kept_seq = self.head_seq
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         stack.callback(end_context, context)
         security, clients_max = self._security, self._clients_max
@@ -243,8 +258,11 @@ class Outlet:
 
     def _wait_ms(self, rests_s: float) -> int | None:
         due_s = [rests_s] if rests_s else []
+        now_s = time.monotonic()
         if self._journal:
-            due_s.append(self._journal.due_s - time.monotonic())
+            due_s.append(self._journal.due_s - now_s)
+        if self._guard.due_s < math.inf:
+            due_s.append(self._guard.due_s - now_s)
         return max(0, math.ceil(min(due_s) * 1_000)) if due_s else None
 
     def _deliver(self) -> None:
@@ -252,6 +270,9 @@ class Outlet:
         messages = [(item, encode(item)) for item in items if isinstance(item, Event)]
         if self._journal and messages:
             self._journal.append([_entry(event, parts) for event, parts in messages])
+        if messages:
+            self.kept_seq = messages[-1][0].seq
+            self._commands.ring()  # senders may wait to hear that
         encoded = iter(messages)
         for item in items:
             if isinstance(item, Event):

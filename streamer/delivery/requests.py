@@ -243,6 +243,8 @@ class LabelInfo(msgspec.Struct, frozen=True, kw_only=True):
     release_ms: float
     max_ms: float
     refractory_ms: float
+    model: str = ""
+    """Name of the model bundle that it belongs to; "" from a daemon that did not tell yet."""
 
 
 class LabelsReply(Reply, frozen=True, kw_only=True):
@@ -287,7 +289,7 @@ class ThresholdReply(Reply, frozen=True, kw_only=True):
 
 
 class ReloadReply(Reply, frozen=True, kw_only=True):
-    """`reload`: taken over, but for these sections of the config, which need a restart."""
+    """`reload`: in force, but for changes in these sections of the config, which need a restart."""
 
     needs_restart: list[str]
 
@@ -377,6 +379,11 @@ def error_reply(error: RequestError, request_id: str = "") -> ErrorReply:
     """The reply that tells an error."""
     fault = Fault(code=error.code, message=error.message, remedy=error.remedy)
     return ErrorReply(id=request_id or error.request_id, error=fault)
+
+
+def failed_reply(error: StreamerError) -> ErrorReply:
+    """The reply where a request was tried and could not be done."""
+    return error_reply(RequestError("failed", error.message, error.remedy))
 
 
 def decode_reply(text: bytes, kind: type[ReplyT]) -> ReplyT | ErrorReply:

@@ -27,8 +27,7 @@ class Extractor:
     @property
     def latency_samples(self) -> int:
         """Sound needed beyond the hop that a row stands for."""
-        frames = sum(delta.latency_frames for delta in self._deltas)
-        return self._framer.latency_samples + frames * HOP_SAMPLES
+        return latency_samples(self.settings)
 
     def reset(self) -> None:
         """Begin a new stream."""
@@ -49,3 +48,8 @@ class Extractor:
         for delta in self._deltas:
             rows = np.concatenate((delta.process(rows), delta.flush()))
         return rows
+
+
+def latency_samples(settings: FeatureSettings) -> int:
+    """Sound that such features need beyond the hop that a row stands for."""
+    return Framer.latency_samples + settings.delta_order * Delta.latency_frames * HOP_SAMPLES

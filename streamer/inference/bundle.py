@@ -70,6 +70,8 @@ class Bundle:
 
     folder: Path
     manifest: Manifest
+    sha256: str
+    """Of the manifest, and by the hashes in it of all that the bundle is."""
 
     @property
     def label_names(self) -> list[str]:
@@ -93,7 +95,8 @@ def fault(folder: Path, field: str, problem: str, file: str = MANIFEST) -> Bundl
 def load_bundle(name_or_path: str | Path) -> Bundle:
     """Find a bundle and check every claim that its manifest makes about itself."""
     folder = find_bundle(name_or_path)
-    manifest = _read_manifest(folder)
+    content = _read_manifest(folder)
+    manifest = _parse_manifest(folder, content)
     _check_labels(folder, manifest)
     _check_features(folder, manifest)
     _check_network(folder, manifest)
@@ -101,15 +104,20 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
         _check_file(folder, role, entry)
     if "onnx" not in manifest.files:
         raise fault(folder, "files.onnx", "missing: every bundle has the float32 graph")
-    return Bundle(folder, manifest)
+    return Bundle(folder, manifest, hashlib.sha256(content).hexdigest())
 
 
-def _read_manifest(folder: Path) -> Manifest:
+def _read_manifest(folder: Path) -> bytes:
     path = folder / MANIFEST
     try:
-        raw = msgspec.json.decode(path.read_bytes())
+        return path.read_bytes()
     except OSError as error:
         raise BundleError(f"{path}: {error.strerror or error}") from error
+
+
+def _parse_manifest(folder: Path, content: bytes) -> Manifest:
+    try:
+        raw = msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise fault(folder, "(whole file)", f"not JSON: {error}") from error
     version = raw.get("format") if isinstance(raw, dict) else None

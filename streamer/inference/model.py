@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ class Model:
     classifier: Classifier
     labels: list[str]
     """In the order of the score columns."""
+    variant: str = "onnx"
 
     @property
     def name(self) -> str:
@@ -29,8 +31,46 @@ class Model:
 
 def open_model(name_or_path: str | Path, variant: str = "onnx") -> Model:
     """Find a bundle, check it and load it; raises StreamerError."""
-    bundle = load_bundle(name_or_path)
-    return Model(bundle, open_classifier(bundle, variant), bundle.label_names)
+    return _open(load_bundle(name_or_path), variant)
+
+
+def open_models(
+    names: Sequence[str | Path], variant: str = "onnx", known: Iterable[Model] = ()
+) -> list[Model]:
+    """Bundles that are to listen side by side; those that are known and unchanged are not loaded again.
+
+    All are checked before any is loaded. Raises StreamerError.
+    """
+    loaded = {(model.bundle.sha256, model.variant): model for model in known}
+    return [loaded.get((bundle.sha256, variant)) or _open(bundle, variant) for bundle in load_bundles(names)]
+
+
+def load_bundles(names: Sequence[str | Path]) -> list[Bundle]:
+    """Find and check bundles that are to listen side by side: no two with a label or the name in common."""
+    bundles = [load_bundle(name) for name in names]
+    faults = []
+    for index, bundle in enumerate(bundles):
+        for other in bundles[:index]:
+            if both := [label for label in other.label_names if label in bundle.label_names]:
+                faults.append(
+                    f"model.bundles: {_called(other)} and {_called(bundle)} "
+                    f"both have the label{'s' if len(both) > 1 else ''} {', '.join(both)}"
+                )
+            elif other.manifest.name == bundle.manifest.name:
+                name = bundle.manifest.name
+                faults.append(f"model.bundles: {other.folder} and {bundle.folder} are both called {name}")
+    if faults:
+        raise ConfigError(faults)
+    return bundles
+
+
+def _called(bundle: Bundle) -> str:
+    name = bundle.manifest.name
+    return name if bundle.folder.name == name else f"{name} ({bundle.folder})"
+
+
+def _open(bundle: Bundle, variant: str) -> Model:
+    return Model(bundle, open_classifier(bundle, variant), bundle.label_names, variant)
 
 
 def open_classifier(bundle: Bundle, variant: str = "onnx") -> Classifier:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -22,7 +23,9 @@ EVENTS_MAX = 100
 SUBSCRIPTIONS_MAX = 2_000
 """Of one connection, taken back or not: ZeroMQ keeps each of them, and takes its time to."""
 SWEEP_S = 1.0
-"""How often the open ones are looked through when there is no room."""
+"""How often the open ones are looked through when there is no room, and for those who never finish."""
+UNFINISHED_MAX_BYTES = 8_000_000
+"""What one may send without finishing a message: ZeroMQ keeps all its parts until the last one has come."""
 
 _EVENTS = (
     zmq.EVENT_ACCEPTED
@@ -30,7 +33,9 @@ _EVENTS = (
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 )
-Incident = Literal["misspoke", "left", "oversubscribed"]
+HEARTBEATS_BYTES = 1_000
+"""More than ZeroMQ says by itself between two looks: who only listens must not be cut off after a week."""
+Incident = Literal["misspoke", "left", "oversubscribed", "unfinished"]
 
 
 class Connections:
@@ -61,7 +66,7 @@ class Connections:
         self._places: Counter[bool] = Counter()  # taken by those of the socket file, and by the others
         self._places_of: Counter[tuple[bool, str]] = Counter()
         self._failing: Incident | None = None
-        self._swept_s = 0.0
+        self._swept_s = self._looked_s = 0.0
         self._watched = watched
         place = f"inproc://connections-{id(self):x}"
         watched.monitor(place, _EVENTS)
@@ -74,14 +79,25 @@ class Connections:
     def __len__(self) -> int:
         return len(self._door) + len(self._inside)
 
+    @property
+    def due_s(self) -> float:
+        """When `handle` has something to do, whatever comes, on the clock's time."""
+        return self._looked_s + SWEEP_S if any(not one.is_ipc for _, one in self._all()) else math.inf
+
+    def _all(self) -> list[tuple[int, Connection]]:
+        return [*self._door.items(), *self._inside.items()]
+
     def handle(self) -> None:
-        """Take note of who has come and gone."""
+        """Take note of who has come and gone, and cut off who never finishes a message."""
         for _ in range(EVENTS_MAX):
             try:
                 event = parse_monitor_message(self.socket.recv_multipart(zmq.NOBLOCK))
             except zmq.Again:
-                return
+                break
             self._note(event["event"], event["value"], event["endpoint"])
+        if self._clock() >= self._looked_s + SWEEP_S:
+            self._looked_s = self._clock()
+            self._cut_unfinished()
 
     def has_room(self, address: str, user: str) -> bool:
         """Whether one more may come in; nobody with a name may have more than a quarter of the places."""
@@ -103,25 +119,49 @@ class Connections:
         if unknown is not None:
             self._enter(unknown, user)
 
+    def note_message(self, frame: zmq.Frame) -> Connection | None:
+        """Somebody has finished a message, of which this is a part; None if he is gone, and all he said."""
+        try:
+            one = self._find(int(frame.get(zmq.SRCFD)))
+        except (zmq.ZMQError, ValueError):
+            return None
+        if one is not None:
+            one.has_spoken = True
+        return one
+
     def note_subscription(self, frame: zmq.Frame) -> None:
         """Somebody subscribes or takes it back; whoever does nothing else is cut off."""
-        try:
-            descriptor = int(frame.get(zmq.SRCFD))
-        except (zmq.ZMQError, ValueError):  # it has gone, and its subscriptions with it
-            return
-        one = self._inside.get(descriptor) or self._door.get(descriptor)
+        one = self.note_message(frame)
         if one is None:
             return
         one.subscriptions += 1
-        if one.subscriptions == SUBSCRIPTIONS_MAX and cut(descriptor, one.inode):
+        if one.subscriptions == SUBSCRIPTIONS_MAX and cut(int(frame.get(zmq.SRCFD)), one.inode):
             self.incidents.append((one.address, "oversubscribed"))
+
+    def _find(self, descriptor: int) -> Connection | None:
+        return self._inside.get(descriptor) or self._door.get(descriptor)
+
+    def _cut_unfinished(self) -> None:
+        for descriptor, one in self._all():
+            if one.is_ipc:
+                continue  # the daemon's own user; the system does not count there
+            if one.has_spoken:
+                one.has_spoken, one.counted_bytes = False, None
+                continue
+            received = received_bytes(descriptor)
+            if received is None or one.counted_bytes is None:
+                one.counted_bytes = received
+                continue
+            one.counted_bytes = min(received, one.counted_bytes + HEARTBEATS_BYTES)
+            if received > one.counted_bytes + UNFINISHED_MAX_BYTES and cut(descriptor, one.inode):
+                one.counted_bytes = received
+                self.incidents.append((one.address, "unfinished"))
 
     def cut_all(self) -> int:
         """Close every connection; whoever may still come in connects again by himself."""
         while self.socket.poll(0):  # also those that have only just come
             self.handle()
-        everybody = [*self._door.items(), *self._inside.items()]
-        return sum(cut(descriptor, one.inode) for descriptor, one in everybody)
+        return sum(cut(descriptor, one.inode) for descriptor, one in self._all())
 
     def close(self) -> None:
         """Stop watching; the watched socket may be closed before or after."""

@@ -27,6 +27,10 @@ class Connection:
     since_s: float
     user: str = ""
     subscriptions: int = 0
+    has_spoken: bool = False
+    """It has finished a message since it was last looked at."""
+    counted_bytes: int | None = None
+    """What had come of it when it was first looked at after its last message."""
 
     @property
     def is_ipc(self) -> bool:

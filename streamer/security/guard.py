@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from typing import Any, Self
 
 import zmq
 
 from streamer.security.allowed import AllowList
-from streamer.security.connections import HANDSHAKE_S, SUBSCRIPTIONS_MAX, Connections, Incident
+from streamer.security.connections import (
+    HANDSHAKE_S,
+    SUBSCRIPTIONS_MAX,
+    UNFINISHED_MAX_BYTES,
+    Connections,
+    Incident,
+)
 from streamer.security.keys import KeyPair
 from streamer.security.limits import Once, allow_files
 from streamer.security.zap import Authenticator, Domain, place_of
@@ -33,7 +40,8 @@ class Guard:
     """Watches over the sockets of one context; to be made, used and closed on one thread.
 
     Make it before the sockets, `protect` each before it is bound, poll `sockets` and call `handle` when one
-    of them is readable; close it after them.
+    of them is readable or it is `due_s`; close it after them. Whoever reads a socket of ROUTER or DEALER sort
+    tells `note_message` of what `protect` has given him.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], allowed: AllowList | None = None) -> None:
@@ -46,6 +54,11 @@ class Guard:
     def sockets(self) -> list[zmq.Socket[bytes]]:
         """To be polled for input."""
         return [*(connections.socket for _, connections in self._watched), self._door.socket]
+
+    @property
+    def due_s(self) -> float:
+        """When to call `handle` even if none of them is, on time.monotonic()'s clock."""
+        return min((connections.due_s for _, connections in self._watched), default=math.inf)
 
     @property
     def allowed(self) -> AllowList:
@@ -125,6 +138,7 @@ class Guard:
             "misspoke": f"refused {{}}: it does not say what is expected ({keys})",
             "left": "refused {}: it left during the handshake",
             "oversubscribed": f"cut off {{}}: it subscribed {SUBSCRIPTIONS_MAX} times",
+            "unfinished": f"cut off {{}}: it sent {UNFINISHED_MAX_BYTES // 10**6} MB and finished no message",
         }[incident].format(f"a client from {place_of(address)}")
         _log.warning("%s: %s%s", domain.name, why, again)
 

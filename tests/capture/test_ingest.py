@@ -96,7 +96,7 @@ class Ear:
                 self.lost[source.name] = source.lost_samples
             self.ended.update({source.name: why for source, why in news.ended})
             self._changed.notify_all()
-        self.ingest.acknowledge()
+        self.ingest.acknowledge(self.ingest.reception.take_acks())
         self.busy_s += time.thread_time() - began_s
 
     def samples(self, name: str) -> int:

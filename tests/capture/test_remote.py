@@ -332,6 +332,16 @@ def test_a_goodbye_ends_the_stream_after_its_last_sound(desk: Desk) -> None:
     assert desk.say(audio(1280)) == Again()
 
 
+def test_a_sender_that_says_a_word_a_second_is_there(clock: FakeClock) -> None:
+    """However soon a microphone is called stalled."""
+    desk = Desk(clock, stream_timeout_s=60, stall_s=0.5)
+    desk.say(hello())
+    desk.clock.advance(1.5)
+    assert not desk.source().finished
+    desk.clock.advance(0.5)
+    assert desk.source().finished
+
+
 def test_silence_ends_it_too_in_the_end(clock: FakeClock) -> None:
     desk = Desk(clock, stream_timeout_s=60, stall_s=2)
     desk.say(hello())

@@ -20,6 +20,7 @@ import pytest
 from streamer import __version__
 from streamer.cli.parser import COMMANDS
 from streamer.errors import EXIT_INTERRUPTED
+from streamer.security.keys import make_pair
 from tests.daemon.conftest import Write
 from tests.daemon.test_faults import without_sound
 from tests.support.daemon import COMMAND, ROOT, Daemon, clean_environment, run_command
@@ -149,6 +150,7 @@ def test_the_daemon_leaves_nothing_behind(models: Path, scene_wav: Path, tmp_pat
     home, runtime = tmp_path / "home", tmp_path / "r"
     home.mkdir()
     surroundings = {"HOME": str(home), "XDG_CACHE_HOME": "", "XDG_CONFIG_HOME": "", "XDG_DATA_HOME": ""}
+    surroundings["XDG_STATE_HOME"] = str(tmp_path / "state")
     options = ["--model", "tiny", "--file", str(scene_wav), "--fast", "--runtime-dir", str(runtime)]
     done = run_command(
         "run", *options, "--publish", f"ipc://{runtime}/e.sock", models=models, environment=surroundings
@@ -156,6 +158,9 @@ def test_the_daemon_leaves_nothing_behind(models: Path, scene_wav: Path, tmp_pat
     assert done.returncode == 0, done.stderr
     assert list(home.rglob("*")) == []
     assert [path.name for path in runtime.iterdir()] == ["streamer.lock"]
+    assert {path.name for path in (tmp_path / "state/streamer").iterdir()} <= {
+        *("journal.db", "journal.db-wal", "journal.db-shm", "journal.db-seq", "journal.db-lock"),
+    }
 
 
 def test_subscribing_loads_no_model_runtime(models: Path) -> None:
@@ -187,7 +192,9 @@ def test_replay_prints_an_object_a_line(models: Path, scene: ToneScene, scene_wa
             "detected_s",
             "score",
             "reason",
+            "model",
         ]
+        assert event["model"] == "tiny"
         assert event["stream"] == str(scene_wav)
         assert event["kind"] == ("sound" if label == "high" else "keyword")
         assert (event["offset_s"] is None) == (phase == "start")
@@ -544,7 +551,9 @@ def test_check_config(models: Path, tmp_path: Path) -> None:
         environment={"STREAMER_ENGINE_HOP_MS": "30", "STREAMER_ENGINE_STALL_S": "9"},
     )
     shown = json.loads(done.stdout)
-    assert shown["engine"] == {"hop_ms": 20, "ring_s": 5.0, "stall_s": 9.0}, "file < environment < flags"
+    assert shown["engine"] == {"hop_ms": 20, "ring_s": 5.0, "stall_s": 9.0, "history_s": 5.0}, (
+        "file < environment < flags"
+    )
     assert shown["streams"][0]["name"] == "kitchen"
     assert shown["labels"]["low"]["threshold"] == 0.7
     assert shown["publish"]["heartbeat_s"] == 2.0
@@ -634,6 +643,29 @@ def test_the_doctor_needs_no_microphone_where_none_is_wanted(
     done = doctor(tmp_path, models, "--config", str(path))
     assert done.returncode == 0, done.stdout
     assert "microphone   ok    not needed by any stream" in done.stdout
+    assert "keys         ok    none in " in done.stdout
+
+
+def test_the_doctor_looks_at_keys(models: Path, tmp_path: Path, scene_wav: Path) -> None:
+    keys = tmp_path / "keys"
+    path = tmp_path / "streamer.toml"
+    path.write_text(
+        f'[model]\nbundle = "tiny"\n[[stream]]\nsource = "file"\npath = "{scene_wav}"\n'
+        f'[publish]\nendpoints = ["tcp://*:7790"]\n[security]\nkeys = "{keys}"\n'
+    )
+    done = doctor(tmp_path, models, "--config", str(path))
+    assert done.returncode == 1
+    assert f"it needs a key pair, and there is none in {keys}; `streamer keys new`" in done.stdout
+    for verb in (["new", "lab"], ["allow", "laptop", make_pair("laptop").public]):
+        assert run_command("keys", *verb, "--keys", str(keys)).returncode == 0
+    done = doctor(tmp_path, models, "--config", str(path))
+    assert done.returncode == 0, done.stdout
+    assert f"the pair of lab, 1 clients may come in, 0 daemons are trusted, in {keys}" in done.stdout
+    (keys / "allowed.toml").chmod(0o644)
+    done = doctor(tmp_path, models, "--config", str(path))
+    assert done.returncode == 1
+    assert "keys         FAULT " in done.stdout
+    assert "chmod 600" in done.stdout
 
 
 def test_the_doctor_on_a_broken_config(models: Path, tmp_path: Path) -> None:

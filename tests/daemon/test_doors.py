@@ -18,8 +18,8 @@ import zmq
 from streamer.cli import main
 from streamer.client import ControlError, Subscriber, knocking
 from streamer.client.control import Control
-from streamer.security.keys import OWN_KEY, KeyPair, read_pair
-from streamer.security.known import Credentials, secure_client
+from streamer.security.keys import OWN_KEY, KeyPair, read_pair, write_pair
+from streamer.security.known import Credentials, secure_client, trust
 from streamer.security.watch import REFUSED
 from tests.support.daemon import HEAR_TIMEOUT_S, ROOT, Daemon, run_command
 
@@ -388,6 +388,47 @@ def test_the_six_commands_of_the_book(tmp_path: Path, models: Path, scene_wav: P
     labels = [json.loads(line)["label"] for line in shown.splitlines()]
     assert len(labels) == 3
     assert set(labels) <= {"low", "mid", "high"}
+
+
+def test_the_commands_find_keys_where_the_settings_say(
+    tmp_path: Path, models: Path, scene_wav: Path, house: Path, pairs: dict[str, KeyPair]
+) -> None:
+    """As the daemon does: `streamer keys` has put them there, too."""
+    address = own_address()
+    for name in ("boss", "mic"):
+        write_pair(tmp_path / name / OWN_KEY, pairs[name])
+        trust(tmp_path / name, address, pairs["daemon"].public)
+        (tmp_path / f"{name}.toml").write_text(f'[security]\nkeys = "{tmp_path / name}"\n')
+    broken = tmp_path / "broken.toml"
+    broken.write_text("nonsense")
+    with Daemon(
+        *("--file", str(scene_wav), "--loop", "--control", EVERYWHERE, "--ingest", EVERYWHERE),
+        *("--control", f"ipc://{tmp_path}/c"),
+        models=models,
+        publish=["ipc", EVERYWHERE],
+        environment={"STREAMER_SECURITY_KEYS": str(house)},
+    ) as daemon:
+        daemon.wait_log("remote microphones are taken on")
+        opened = [f"tcp://{address}:{port}" for port in re.findall(r"tcp://0\.0\.0\.0:(\d+)", daemon.stderr)]
+        events, requests, ingest = opened
+
+        def status(config: str, *arguments: str) -> tuple[int, str]:
+            settings = {"STREAMER_CONFIG": str(tmp_path / config), "HOME": str(tmp_path)}
+            done = run_command(*arguments, environment=settings, timeout_s=60)
+            return done.returncode, done.stderr
+
+        subscribe = ("subscribe", "--connect", events, "--control", requests, "--count", "1")
+        send = ("send", "--to", ingest, "--file", str(scene_wav), "--stream", "mic")
+        assert status("boss.toml", "ctl", "mute", "--endpoint", requests) == (0, "")
+        assert status("boss.toml", "ctl", "unmute", "--endpoint", requests) == (0, "")
+        assert status("boss.toml", *subscribe) == (0, "")
+        assert status("mic.toml", *send)[0] == 0
+        assert status("broken.toml", "ctl", "ping", "--endpoint", f"ipc://{tmp_path}/c") == (0, "")
+        assert status("broken.toml", "ctl", "ping", "--endpoint", requests)[0] == CONFIG
+        nowhere = status("boss.toml", "ctl", "ping", "--endpoint", requests, "--keys", str(tmp_path / "no"))
+        assert nowhere[0] == CONFIG
+        assert "is not known" in nowhere[1]
+        assert daemon.stop() == 0
 
 
 def two_ports_in_a_row() -> tuple[int, int]:

@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -549,14 +548,14 @@ def test_no_device_at_all(refused: Refused, tmp_path: Path) -> None:
 
 
 def test_a_crash_in_a_library_leaves_a_word(models: Path, tmp_path: Path) -> None:
-    """PortAudio aborts the whole process on an empty ALSA configuration; its message is on no terminal."""
+    """PortAudio aborts its whole process on an empty ALSA configuration: that is not ours, and we say so."""
     stub = tmp_path / "stub"
     stub.mkdir()
     (stub / "sounddevice.py").write_text(
         "import os\nos.dup2(os.open(os.devnull, os.O_WRONLY), 2)\nos.abort()\n"
     )
     path = os.pathsep.join([str(stub), str(ROOT)])
-    done = run_command(
+    command = [
         "run",
         "--model",
         "tiny",
@@ -564,12 +563,14 @@ def test_a_crash_in_a_library_leaves_a_word(models: Path, tmp_path: Path) -> Non
         str(tmp_path / "r"),
         "--publish",
         "tcp://127.0.0.1:*",
-        models=models,
-        environment={"PYTHONPATH": path},
+    ]
+    done = run_command(*command, models=models, environment={"PYTHONPATH": path})
+    assert done.returncode == DEVICE
+    last = done.stderr.splitlines()[-1]
+    assert last == (
+        "streamer: PortAudio crashed (SIGABRT); STREAMER_DEBUG_PORTAUDIO=1 shows what PortAudio says"
     )
-    assert done.returncode == -signal.SIGABRT
-    assert "Fatal Python error: Aborted" in done.stderr
-    assert "devices.py" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 missing = virtual_microphone.available()

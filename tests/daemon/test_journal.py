@@ -140,7 +140,7 @@ def test_every_verb(models: Path, blips: Path, tmp_path: Path) -> None:
             assert reply["error"]["message"] == "there is no stream nowhere"
 
             ask("threshold", label="mid", value=0.9)
-            config.write_text("[labels.low]\nthreshold = 0.77\n[engine]\nhop_ms = 40\n")
+            config.write_text("[labels.low]\nthreshold = 0.77\n[engine]\nring_s = 40\n")
             assert ask("reload")[0]["needs_restart"] == ["engine"]
             assert _rule(ask, "low")["threshold"] == 0.77
             assert _rule(ask, "mid") == rules["mid"], "a reload ends what was set over the socket"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from streamer.delivery.messages import Event, Health
+from streamer.client import Control
+from streamer.delivery.messages import Event, Health, utc_ms
 from tests.support import virtual_microphone
 from tests.support.daemon import Daemon
 from tests.support.tones import ToneScene, make_tone_scene
@@ -124,23 +126,88 @@ def test_a_minute_at_48_khz_without_a_hole(models: Path, tmp_path: Path) -> None
     assert "WARNING" not in daemon.stderr
 
 
-def test_the_sound_server_dies(models: Path, tmp_path: Path) -> None:
-    """It is said within seconds, once; the daemon lives on, and ends when it is told to."""
+def recorders(daemon: Daemon) -> list[str]:
+    """The processes that record for it."""
+    pid = daemon.process.pid
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def test_the_sound_server_dies_and_comes_back(models: Path, tmp_path: Path, scene: ToneScene) -> None:
+    """It is said within seconds, once; the other stream goes on; what is played afterwards has its time."""
+    played = make_tone_scene(48_000, 2.4, scene.tones)
+    soundfile.write(tmp_path / "played.wav", played.samples, 48_000)
+    config = tmp_path / "two.toml"
+    config.write_text(
+        '[[stream]]\nname = "desk"\ndevice = "virtmic"\nrate_hz = 48000\n'
+        f'[[stream]]\nname = "other"\nsource = "file"\npath = "{tmp_path}/played.wav"\nloop = true\n'
+        "[labels.mid]\nthreshold = 0.9\n"
+    )
+
     with (
         VirtualMicrophone(tmp_path) as server,
-        Daemon("--device", "virtmic", models=models, environment=surroundings(server)) as daemon,
+        Daemon("--config", str(config), models=models, environment=surroundings(server)) as daemon,
     ):
-        listening(daemon)
+
+        def desk(wanted: Callable[[Health], bool], timeout_s: float = 20.0) -> Health:
+            return daemon.hear_health(lambda health: health.stream == "desk" and wanted(health), timeout_s)
+
+        desk(lambda health: health.listened_s > 0.3)
+        handles = len(os.listdir(f"/proc/{daemon.process.pid}/fd"))
         server.kill_server()
-        deaf = daemon.hear_health(lambda health: health.state in ("no-device", "stalled"), timeout_s=10)
+        deaf = desk(lambda health: health.state in ("no-device", "stalled"), timeout_s=10)
         assert deaf.last_sample_age_s is not None
         assert deaf.last_sample_age_s < 3.5
         assert "virtmic" in deaf.detail
-        later = daemon.hear_health(lambda health: health.uptime_s > deaf.uptime_s + 1.5)
-        assert later.state == deaf.state
-        lines = [line for line in daemon.stderr.splitlines() if "WARNING" in line]
-        assert len(lines) == 1, daemon.stderr
-        assert f"stream default: {deaf.state}" in lines[0]
+        later = desk(lambda health: health.uptime_s > deaf.uptime_s + 2.5)
+        assert later.state in ("no-device", "stalled")
+        warnings = [line for line in daemon.stderr.splitlines() if "WARNING" in line]
+        assert len(warnings) == 1, daemon.stderr
+        assert f"stream desk: {deaf.state}, " in warnings[0]
+        other = [
+            health
+            for health in daemon.healths
+            if health.stream == "other" and health.uptime_s > deaf.uptime_s
+        ]
+        assert {health.state for health in other} == {"listening"}
+        assert other[-1].listened_s > other[0].listened_s + 1.5
+
+        server.stop()
+        server.start()
+        back = desk(lambda health: health.state == "listening")
+        daemon.wait_log(
+            f"stream desk: back after {back.lost_samples / 48_000:.1f} s: {back.lost_samples:,} samples"
+        )
+        assert back.gaps == 1
+        assert len(recorders(daemon)) == 1
+        assert len(os.listdir(f"/proc/{daemon.process.pid}/fd")) == handles
+        desk(lambda health: health.listened_s > back.listened_s + 0.5)
+        assert server.play(tmp_path / "played.wav", latency_ms=500).wait(PLAY_TIMEOUT_S) == 0
+        hit = daemon.hear(lambda record: isinstance(record, Event) and record.stream == "desk")
+        assert isinstance(hit, Event)
+        # The sample clock has gone on: between two moments it counts as much as the wall clock.
+        told_s, began_s = (utc_ms(text) / 1000 for text in (hit.time_utc, deaf.time_utc))
+        deaf_at_s = deaf.listened_s + (deaf.last_sample_age_s or 0.0)
+        assert abs((hit.detected_s - deaf_at_s) - (told_s - began_s)) < 1.0
         assert daemon.stop() == 0
-        assert daemon.hear_final().state == "stopping"
-        assert "Traceback" not in daemon.stderr
+    assert "Traceback" not in daemon.stderr
+
+
+def test_mute_closes_the_device(models: Path, tmp_path: Path) -> None:
+    """No process records while the stream is muted; what was not to be heard is no loss."""
+    with (
+        VirtualMicrophone(tmp_path) as server,
+        Daemon("--device", "virtmic", models=models, environment=surroundings(server)) as daemon,
+        Control(daemon.control) as control,
+    ):
+        listening(daemon)
+        assert len(recorders(daemon)) == 1
+        control.mute()
+        muted = daemon.hear_health(lambda health: health.state == "muted")
+        assert recorders(daemon) == []
+        daemon.hear_health(lambda health: health.uptime_s > muted.uptime_s + 1)
+        control.unmute()
+        heard = daemon.hear_health(lambda health: health.listened_s > muted.listened_s + 1)
+        assert (heard.state, heard.gaps, heard.lost_samples) == ("listening", 0, 0)
+        assert len(recorders(daemon)) == 1
+        assert daemon.stop() == 0
+    assert "WARNING" not in daemon.stderr

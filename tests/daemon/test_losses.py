@@ -93,7 +93,8 @@ def test_a_loss_is_told_and_the_clock_goes_on(
         "publish": {"endpoints": [f"ipc://{tmp_path}/e.sock"]},
     }
     witness = Witness()
-    Service(load_config(environment={}, flags=flags), display=witness).run()
+    config = load_config(environment={}, flags=flags)
+    Service(config, load=lambda: config, display=witness).run()
 
     events = [record for record in witness.records if isinstance(record, Event)]
     final = [record for record in witness.records if isinstance(record, Health)][-1]

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -20,9 +20,11 @@ import zmq
 
 from streamer.delivery.messages import Event, Health
 from tests.daemon.conftest import Write
+from tests.support import virtual_microphone
 from tests.support.daemon import COMMAND, ROOT, STOP_TIMEOUT_S, Daemon, clean_environment, run_command
 from tests.support.senders import ManySenders
 from tests.support.tones import ToneScene, make_tone_scene
+from tests.support.virtual_microphone import VirtualMicrophone
 
 USAGE, CONFIG, DEVICE, SOUND, SOCKET = 2, 3, 4, 6, 7
 BUSY_S = 60.0
@@ -40,10 +42,16 @@ def ingest() -> str:
 class Send:
     """`streamer send` in a process of its own."""
 
-    def __init__(self, to: str, *arguments: str, stdin: bytes | None = None) -> None:
+    def __init__(
+        self,
+        to: str,
+        *arguments: str,
+        stdin: bytes | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.process = subprocess.Popen(
             [*COMMAND, "send", "--to", to, *arguments],
-            env=clean_environment(),
+            env={**clean_environment(), **(environment or {})},
             cwd=ROOT,
             stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -470,3 +478,35 @@ def test_it_sends_without_a_model_in_memory(ingest: str, models: Path, scene_wav
     name = re.search(r"the daemon takes the stream (\S+)", done.stderr)
     assert name is not None
     assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name[1]), "the machine's name, made legal"
+
+
+missing = virtual_microphone.available()
+
+
+@pytest.mark.virtmic
+@pytest.mark.skipif(missing is not None, reason=str(missing))
+def test_the_senders_microphone_goes_and_comes_back(ingest: str, models: Path, tmp_path: Path) -> None:
+    """Its sender tells, waits for it and goes on: one gap, as long as the absence."""
+    with (
+        VirtualMicrophone(tmp_path) as server,
+        Daemon("--ingest", ingest, "--remote-only", models=models) as daemon,
+        Send(ingest, "--stream", "kitchen", "--device", "virtmic", environment=server.environment()) as send,
+    ):
+
+        def kitchen(wanted: Callable[[Health], bool]) -> Health:
+            return daemon.hear_health(
+                lambda health: health.stream == "kitchen" and wanted(health), timeout_s=BUSY_S
+            )
+
+        heard = kitchen(lambda health: health.listened_s > 0.5)
+        server.kill_server()
+        send.wait_told('streamer: microphone "virtmic" (44100 Hz, 1 channel) is gone: ')
+        assert kitchen(lambda health: health.state != "listening").state in ("stalled", "no-device")
+        server.stop()
+        server.start()
+        send.wait_told('streamer: microphone "virtmic" (44100 Hz, 1 channel): back after ')
+        after = kitchen(lambda health: health.state == "listening" and health.gaps > 0)
+        assert after.gaps == 1
+        passed_s = after.uptime_s - heard.uptime_s
+        counted_s = after.listened_s - heard.listened_s + after.lost_samples / 16_000
+        assert abs(passed_s - counted_s) < 2

@@ -75,6 +75,8 @@ BAD = {
     "no toml at all": "no TOML",
     "[labels.mid]\nthreshold = 0.999\n[engine]\nhop_ms = 1\n": "engine.hop_ms: 1",  # not even the good half
     "[[stream]]\nname = 'a'\n[[stream]]\nname = 'a'\n": "stands there twice",
+    '[model]\nvariant = "onnx-int8"\n': "files.onnx-int8: the bundle has no such variant",
+    '[security]\nkeys = "/nowhere"\n[control]\nendpoints = ["tcp://192.0.2.1:7791"]\n': "/nowhere",
 }
 
 
@@ -102,12 +104,13 @@ def test_a_bad_config_is_refused_and_the_old_one_goes_on(models: Path, config: P
 
 
 RESTART = {
-    '[model]\nvariant = "onnx-int8"\n': "model",
-    "[engine]\nhop_ms = 200\n": "model, engine",
-    '[[stream]]\nname = "other"\n': "streams, engine",
-    '[runtime]\ndirectory = "/nowhere"\n[publish]\nhigh_water = 5\n': "streams, publish",
+    "[engine]\nring_s = 20\n": "engine",
+    '[engine]\nring_s = 20\nhop_ms = 40\n[control]\nendpoints = ["tcp://127.0.0.1:1"]\n': "engine, control",
+    '[runtime]\ndirectory = "/nowhere"\n[publish]\nhigh_water = 5\n': "publish",
+    '[journal]\npath = "/nowhere"\n[security]\nmax_clients = 3\n': "journal, security",
+    "[ingest]\nmax_streams = 3\nhistory_s = 1\n": "ingest",
 }
-"""Each against the one before it."""
+"""Each against what is in force."""
 
 
 def test_what_needs_a_restart_is_said(models: Path, config: Path, blips: Path) -> None:
@@ -115,7 +118,11 @@ def test_what_needs_a_restart_is_said(models: Path, config: Path, blips: Path) -
     with Daemon("--file", str(blips), "--loop", "--config", str(config), models=models) as daemon:
         for text, parts in RESTART.items():
             reload(daemon, config, text, f"changes in {parts} need a restart")
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_log(f"changes in {parts} need a restart", 2)  # it is still so
+        reload(daemon, config, "[engine]\nhop_ms = 40\nhistory_s = 1\n", "config read again")
         daemon.hear_event("mid", "hit")
+        assert daemon.stderr.count("need a restart") == len(RESTART) + 1
         assert daemon.stop() == 0
 
 

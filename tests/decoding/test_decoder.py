@@ -407,3 +407,29 @@ def check_label(own: LabelRule, detections: Sequence[Detection], rows: int) -> N
 def test_rules_that_cannot_be(wrong: dict[str, Any]) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({"name": "yes", "kind": "keyword", **wrong}, LabelRule)
+
+
+# --- One decoder after another
+
+
+def test_what_another_has_told_keeps_its_label_quiet() -> None:
+    rules = [keyword(refractory_ms=200), keyword("no", refractory_ms=200)]
+    former, fresh = Decoder(rules, ROW), Decoder(rules[:1], ROW)
+    former.process(np.hstack((column((0.9, 1)), column((0.0, 1)))), 0)
+    fresh.stay_quiet_after(former)
+    found = fresh.process(column((0.0, 1), (0.9, 20)), ROW)
+    assert [d.onset_sample / ROW for d in found] == [11], "a row, and 200 ms"
+    other = Decoder(rules[1:], ROW)
+    other.stay_quiet_after(former)
+    assert [d.onset_sample / ROW for d in other.process(column((0.9, 1)), ROW)] == [1]
+
+
+def test_what_is_open_and_untold_begins_anew() -> None:
+    decoder = Decoder([rule(refractory_ms=100), keyword("yes", refractory_ms=0)], ROW)
+    decoder.process(np.repeat(column((0.9, 5)), 2, axis=1), 0)
+    decoder.forget_open()
+    found = decoder.process(np.repeat(column((0.9, 5), (0.0, 1)), 2, axis=1), 5 * ROW)
+    assert [(d.label, d.phase, d.onset_sample / ROW) for d in found] == [
+        ("dog", "start", 5),
+        ("dog", "end", 5),
+    ]

@@ -130,6 +130,7 @@ def make_frames() -> Make:
             "row_s": 0.02,
             "labels": ["hello", "dog-bark"],
             "rows": len(matrix),
+            "model": "default",
             "data": pack_scores(matrix),
         }
         return Frames(**fields | changes)

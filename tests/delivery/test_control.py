@@ -121,6 +121,7 @@ def publish(outlet: Outlet, make_event: Any, count: int, **changes: Any) -> list
     for event in events:
         outlet.put(event)
     outlet.flush()
+    outlet.wait_kept(outlet.head_seq)  # it takes several turns to write many, and answers between them
     return events
 
 

@@ -33,11 +33,11 @@ PROTOCOL = Path(__file__).parents[2] / "PROTOCOL.md"
 EVENT_JSON = (
     b'{"v":1,"type":"event","run":"5f3a9c0e12b4d678","journal":"c0ffee1234567890","seq":1,"stream":"kitchen","kind":"sound","label":"dog-bark",'
     b'"phase":"start","onset_s":12.5,"offset_s":null,"detected_s":12.75,"score":0.875,'
-    b'"time_utc":"2026-01-31T12:00:00.123Z","reason":"","model":"default"}'
+    b'"time_utc":"2026-01-31T12:00:00.123Z","reason":"","clip":"","model":"default"}'
 )
 FRAMES_JSON = (
     b'{"v":1,"type":"frames","run":"5f3a9c0e12b4d678","stream":"kitchen","first_row":400,"first_s":8.0075,"row_s":0.02,'
-    b'"labels":["hello","dog-bark"],"rows":2,"dtype":"<f2"}'
+    b'"labels":["hello","dog-bark"],"rows":2,"dtype":"<f2","model":"default"}'
 )
 FRAMES_DATA = bytes.fromhex("0000 0034 0038 003c")  # 0, 0.25, 0.5, 1
 HEALTH_JSON = (
@@ -46,7 +46,8 @@ HEALTH_JSON = (
     b'"journal":"c0ffee1234567890","seq":3,"oldest_seq":1,"journal_state":"ok","journal_detail":"","journal_pending":0,'
     b'"source":"microphone \\"USB Audio\\" (48000 Hz, 1 channel)","listened_s":64.5,"level_dbfs":-42.5,'
     b'"peak_dbfs":-18.25,"overruns":0,"lost_samples":0,"gaps":0,"bad_samples":0,"clipped_samples":0,"lag_s":0.05,'
-    b'"last_sample_age_s":0.03,"cpu_percent":1.5,"version":"0.1.0","model":"default","label_count":12}'
+    b'"last_sample_age_s":0.03,"cpu_percent":1.5,"drift_ppm":null,"version":"0.1.0","model":"default",'
+    b'"label_count":12}'
 )
 
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", fullmatch=True)
@@ -166,6 +167,7 @@ maybe = st.none() | seconds
         lag_s=maybe,
         last_sample_age_s=maybe,
         cpu_percent=maybe,
+        drift_ppm=maybe,
     )
 )
 def test_health_comes_back_as_it_went(health: Health) -> None:

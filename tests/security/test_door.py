@@ -16,7 +16,7 @@ import pytest
 import zmq
 
 from streamer.delivery.publisher import Publisher
-from streamer.security import zap
+from streamer.security import connections, zap
 from streamer.security.allowed import AllowList
 from streamer.security.descriptors import Connection
 from streamer.security.guard import Guard, secure_server
@@ -591,6 +591,67 @@ def test_who_subscribes_without_end_is_cut_off(
         clients.term()
     guard.close()
     context.term()
+
+
+def greet(server: Sock) -> socket.socket:
+    """A client that speaks ZMTP by itself, with the handshake behind it: no keys."""
+    one = socket.create_connection(address_of(server), 10)
+    one.sendall(GREETING_NULL)
+    socket_type = bytes([11]) + b"Socket-Type" + struct.pack(">I", 6) + b"DEALER"
+    ready = bytes([5]) + b"READY" + socket_type
+    one.sendall(b"\x04" + bytes([len(ready)]) + ready)
+    answer = b""
+    while b"READY" not in answer:
+        answer += one.recv(1_000)
+    return one
+
+
+def a_frame(length: int, *, more: bool) -> bytes:
+    return struct.pack(">BQ", 3 if more else 2, length) + bytes(length)
+
+
+def test_who_never_finishes_a_message_is_cut_off(
+    lab: Lab, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ZeroMQ would keep part after part for ever, and tell nobody."""
+    monkeypatch.setattr(connections, "UNFINISHED_MAX_BYTES", 100_000)
+    server, inside = lab.serve(CONTROL.local)
+    lab.open()
+    with greet(server) as endless, greet(server) as busy:
+        assert until(lambda: len(inside) == 2)
+        cut = False
+        for _ in range(400):
+            try:
+                endless.sendall(a_frame(10_000, more=True))
+            except OSError:
+                cut = True
+                break
+            busy.sendall(a_frame(10_000, more=True) + a_frame(0, more=False))
+            frames = server.recv_multipart(copy=False)
+            inside.note_message(frames[-1])
+            time.sleep(0.02)
+        assert cut
+        (told,) = lines(caplog)
+        assert told.startswith("control-local: cut off a client from 127.0.0.1: it sent ")
+        assert told.endswith(" MB and finished no message")
+        assert until(lambda: len(inside) == 1)
+        busy.sendall(a_frame(5, more=False))
+        assert server.recv_multipart()[1:] == [bytes(5)]
+
+
+def test_heartbeats_are_no_endless_message(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A subscriber says nothing for weeks, but that it is there."""
+    monkeypatch.setattr(connections, "UNFINISHED_MAX_BYTES", 3_000)
+    monkeypatch.setattr(connections, "SWEEP_S", 0.05)
+    server, _ = lab.serve(CONTROL.local)
+    lab.open()
+    with greet(server) as quiet:
+        ping = b"\4\7\4PING\0\0"
+        for _ in range(1_500):  # 13,500 bytes in a second and a half
+            quiet.sendall(ping)
+            time.sleep(0.001)
+        quiet.sendall(a_frame(5, more=False))
+        assert server.recv_multipart()[1:] == [bytes(5)]
 
 
 @pytest.fixture

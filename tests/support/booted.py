@@ -26,8 +26,8 @@ TARGET = """\
 Requires=dbus.socket
 Wants=systemd-logind.service
 """
-# Neither /root nor /tmp, where interpreter and packages may be, exist for the service. The packages come after the
-# standard library, as they do in an environment: some are namesakes of its modules (the backport `pathlib`).
+# Neither /root nor /tmp, where interpreter and packages may be, exist for the service. The packages come
+# after the standard library, as they do in an environment: some are namesakes of its modules (`pathlib`).
 PROGRAM = """\
 #!/bin/sh
 export PYTHONDONTWRITEBYTECODE=1 STREAMER_MODELS=/opt/models LD_LIBRARY_PATH=/opt/base/lib

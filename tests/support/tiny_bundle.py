@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
@@ -45,18 +46,18 @@ HIDDEN = 8
 Weights = dict[str, NDArray[np.float32]]
 
 
-def tone_bin(hz: float) -> int:
+def tone_bin(hz: float, features: FeatureSettings = FEATURES) -> int:
     """The mel band in which a tone of this frequency is strongest."""
-    return int(mel_weights(FEATURES)[round(hz * FFT_SIZE / 16_000)].argmax())
+    return int(mel_weights(features)[round(hz * FFT_SIZE / 16_000)].argmax())
 
 
-def tiny_weights() -> Weights:
+def tiny_weights(features: FeatureSettings = FEATURES, stride: int = STRIDE) -> Weights:
     """Band minus mean of all bands, through two nearly linear, leaky LSTM layers, to one logit a label."""
-    bins, labels = FEATURES.mel_bins, len(TONES_HZ)
-    gathered = bins * STRIDE
+    size, labels = features.size, len(TONES_HZ)
+    gathered = size * stride
     weights: Weights = {
-        "mean": np.full(bins, 10.0, np.float32),
-        "scale": np.full(bins, 0.1, np.float32),
+        "mean": np.full(size, 10.0, np.float32),
+        "scale": np.full(size, 0.1, np.float32),
         "lstm.weight_ih_l0": np.zeros((4 * HIDDEN, gathered), np.float32),
         "lstm.weight_ih_l1": np.zeros((4 * HIDDEN, HIDDEN), np.float32),
         "head.weight": np.zeros((labels, HIDDEN), np.float32),
@@ -69,11 +70,11 @@ def tiny_weights() -> Weights:
     cell = slice(2 * HIDDEN, 3 * HIDDEN)
     for column, hz in enumerate(TONES_HZ.values()):
         # Against the bands that sound at 8 kHz has too: beyond them it has only the resampler's silence.
-        shared = tone_bin(3700.0)
-        contrast = np.zeros(bins)
+        shared = tone_bin(3700.0, features)
+        contrast = np.zeros(size)
         contrast[:shared] = -1.0 / shared
-        contrast[tone_bin(hz)] += 1.0
-        weights["lstm.weight_ih_l0"][cell][column] = np.tile(contrast, STRIDE) * 4.0 / STRIDE
+        contrast[tone_bin(hz, features)] += 1.0
+        weights["lstm.weight_ih_l0"][cell][column] = np.tile(contrast, stride) * 4.0 / stride
         weights["lstm.weight_ih_l1"][cell][column, column] = 2.0
         weights["head.weight"][column, column] = 10.0
     weights["lstm.bias_ih_l0"][cell][: len(TONES_HZ)] = -2.6  # how far a band must stand out
@@ -88,20 +89,27 @@ def gates(forget: float) -> NDArray[np.float32]:
     return bias
 
 
-def make_tiny_bundle(folder: Path) -> Path:
-    """Write the bundle; returns its folder."""
+def make_tiny_bundle(
+    folder: Path,
+    *,
+    name: str = "tiny",
+    prefix: str = "",
+    features: FeatureSettings = FEATURES,
+    stride: int = STRIDE,
+) -> Path:
+    """Write the bundle, or one that hears the same by other names or from other features; its folder."""
     network = LstmSpec(
-        inputs=FEATURES.size, outputs=len(RULES), stride=STRIDE, front=0, hidden=HIDDEN, layers=2
+        inputs=features.size, outputs=len(RULES), stride=stride, front=0, hidden=HIDDEN, layers=2
     )
-    weights = tiny_weights()
+    weights = tiny_weights(features, stride)
     card = "# tiny\n\nTone detectors with hand-written weights, for tests.\n"
     write_bundle(
         folder,
-        name="tiny",
+        name=name,
         version="1",
         description="tone detectors for tests",
-        labels=RULES,
-        features=FEATURES,
+        labels=[replace(rule, name=prefix + rule.name) for rule in RULES],
+        features=features,
         network=network,
         state=network_state(network),
         files={

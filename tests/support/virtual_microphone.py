@@ -13,15 +13,12 @@ from types import TracebackType
 READY_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 5.0
 
-DEFAULT_PA = """\
-load-module module-native-protocol-unix socket={runtime}/native auth-anonymous=1
-load-module module-null-sink sink_name=mic_in rate={rate_hz} channels=1 format=s16le
-load-module module-remap-source master=mic_in.monitor source_name=virtmic
-set-default-source virtmic
-"""
+DEFAULT_PA = "load-module module-native-protocol-unix socket={runtime}/native auth-anonymous=1\n"
+SINK = "module-null-sink sink_name=mic_in rate={rate_hz} channels=1 format=s16le"
+SOURCE = "module-remap-source master=mic_in.monitor source_name=virtmic"
 ASOUNDRC = """\
-pcm.!default { type pulse }
-pcm.virtmic { type pulse device "virtmic" hint { show on description "mic" } }
+pcm.!default {{ type pulse }}
+pcm.virtmic {{ type pulse device "{source}" hint {{ show on description "mic" }} }}
 """
 
 
@@ -39,14 +36,19 @@ def available() -> str | None:
 
 
 class VirtualMicrophone:
-    """A sound server of our own while the `with` block lasts; what is played into it, "virtmic" captures."""
+    """A sound server of our own while the `with` block lasts; what is played into it, "virtmic" captures.
 
-    def __init__(self, tmp_path: Path, rate_hz: int = 48_000) -> None:
+    There are two sources, and the server moves who listens to the one that goes to the other; `sole`: one.
+    """
+
+    def __init__(self, tmp_path: Path, rate_hz: int = 48_000, *, sole: bool = False) -> None:
         self.home = tmp_path / "virtual-microphone"
         self.runtime = self.home / "run"
         self.rate_hz = rate_hz
         self.log_path = self.home / "pulseaudio.log"
         self._server: subprocess.Popen[bytes] | None = None
+        self._source = "mic_in.monitor" if sole else "virtmic"
+        self._modules = [SINK.format(rate_hz=rate_hz), *([] if sole else [SOURCE])]
         self._players: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> VirtualMicrophone:
@@ -80,8 +82,9 @@ class VirtualMicrophone:
         self.runtime.mkdir(parents=True, exist_ok=True)
         self.runtime.chmod(0o700)
         settings = self.home / "default.pa"
-        settings.write_text(DEFAULT_PA.format(runtime=self.runtime, rate_hz=self.rate_hz))
-        (self.home / ".asoundrc").write_text(ASOUNDRC)
+        lines = [f"load-module {module}\n" for module in self._modules]
+        settings.write_text(DEFAULT_PA.format(runtime=self.runtime) + "".join(lines) + self._set_default())
+        (self.home / ".asoundrc").write_text(ASOUNDRC.format(source=self._source))
         command = ["pulseaudio", "-n", "--exit-idle-time=-1", "--daemonize=no", "-F", str(settings)]
         with self.log_path.open("wb") as log:
             self._server = subprocess.Popen(
@@ -96,22 +99,37 @@ class VirtualMicrophone:
     def _wait_until_ready(self) -> None:
         assert self._server is not None
         deadline_s = time.monotonic() + READY_TIMEOUT_S
-        while "virtmic" not in self._sources():
+        while self._source not in self._sources():
             if self._server.poll() is not None or time.monotonic() > deadline_s:
                 log = self.log_path.read_text(errors="replace")
                 raise RuntimeError(f"pulseaudio did not get ready (status {self._server.poll()}):\n{log}")
             time.sleep(0.02)  # between looks, under a deadline
 
+    def _set_default(self) -> str:
+        return f"set-default-source {self._source}"
+
     def _sources(self) -> str:
-        listing = subprocess.run(
-            ["pactl", "list", "short", "sources"],
+        return self._pactl("list", "short", "sources")
+
+    def _pactl(self, *words: str) -> str:
+        done = subprocess.run(
+            ["pactl", *words],
             env=self.environment(),
             capture_output=True,
             text=True,
             check=False,
             timeout=READY_TIMEOUT_S,
         )
-        return listing.stdout
+        return done.stdout
+
+    def unplug(self) -> None:
+        """The source that "virtmic" stands for goes away."""
+        self._pactl("unload-module", self._modules[-1].split()[0])
+
+    def plug(self) -> None:
+        """It is there again, and the default."""
+        self._pactl("load-module", *self._modules[-1].split())
+        self._pactl(*self._set_default().split())
 
     def play(self, wav_path: Path, latency_ms: int = 20) -> subprocess.Popen[bytes]:
         """Play a file into the microphone; the player is returned at once, and ends with the sound.

@@ -10,9 +10,9 @@ import random
 import sys
 import time
 
-from tests.torture import cuts, fuzz, kills, stalled
+from tests.torture import cuts, disk, fuzz, kills, network, senders, stalled
 
-PARTS = (kills, stalled, cuts, fuzz)
+PARTS = (kills, senders, stalled, network, disk, cuts, fuzz)
 
 
 def main() -> int:

@@ -9,7 +9,6 @@ with what a bare ZeroMQ socket heard, which is the one part here that knows noth
 from __future__ import annotations
 
 import argparse
-import contextlib
 import random
 import subprocess
 import tempfile
@@ -18,7 +17,6 @@ import time
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -28,15 +26,12 @@ from streamer.client import Control, ControlError
 from tests.support.tiny_bundle import make_tiny_bundle
 from tests.support.tones import make_tone_scene
 from tests.torture.part import Outcome, Process, wait_until
+from tests.torture.tones import KNOWN, ROUND_S, TOLERANCE_S, TONES
+from tests.torture.truth import Told, identity, journalled, read
 
 NAME = "kills"
 HELP = "kill daemon and subscribers, and see whether an event is lost or doubled"
 
-ROUND_S = 1.2
-TONES = (("low", 0.1, 0.25), ("mid", 0.4, 0.55), ("high", 0.7, 0.9))
-KNOWN = (("low", "hit", 0.1), ("mid", "hit", 0.4), ("high", "start", 0.7), ("high", "end", 0.7))
-"""Label, phase and onset of the events of each round."""
-TOLERANCE_S = 0.06
 SPEED = 5.0
 """The tones are played so much faster than they sound."""
 READY_S = 60.0
@@ -116,11 +111,6 @@ class Witness:
         """Listen no more."""
         self._stop.set()
         self._thread.join()
-
-
-def identity(event: dict[str, Any]) -> tuple[str, int, str, str, str]:
-    """By which an event is known again."""
-    return (event["journal"], event["seq"], event["run"], event["label"], event["phase"])
 
 
 def torture(kills: int, seed: int, *, pause_s: float = 1.5) -> Outcome:
@@ -217,7 +207,7 @@ class Cast:
 
     def judge(self) -> tuple[list[str], str]:
         """What is wrong, and the figures."""
-        truth = [identity(event) for event in self._journalled()]
+        truth = [identity(event) for event in journalled(self.control)[0]]
         exact, printed = read(self.log), read(self.printing.out)
         told = [identity(line) for line in exact if line["type"] == "event"]
         seen = [identity(line) for line in printed if line["type"] == "event"]
@@ -256,16 +246,7 @@ class Cast:
         )
         return faults, line
 
-    def _journalled(self) -> list[dict[str, Any]]:
-        events: list[dict[str, Any]] = []
-        with Control(self.control, timeout_s=10) as control:
-            page = control.replay(0)
-            while page.events:
-                events += [msgspec.structs.asdict(event) for event in page.events]
-                page = control.replay(page.last)
-        return events
-
-    def _unknown(self, events: list[dict[str, Any]]) -> int:
+    def _unknown(self, events: list[Told]) -> int:
         """Events that are not what was played: each run begins with the first tone and leaves none out."""
         wrong, place = 0, Counter[str]()
         for event in events:
@@ -284,13 +265,3 @@ class Cast:
             if process.process is not None:
                 process.kill()
         self.witness.close()
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    """The objects in a file, one a line; a line that a kill has cut off is left out."""
-    lines = path.read_bytes().splitlines() if path.exists() else []
-    objects = []
-    for line in lines:
-        with contextlib.suppress(msgspec.DecodeError):
-            objects.append(msgspec.json.decode(line))
-    return objects

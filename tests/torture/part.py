@@ -27,7 +27,10 @@ class Outcome:
 
 
 class Process:
-    """A program of ours that can be killed and started again; `begin` starts it, and may be called again."""
+    """A program of ours that can be killed and started again; `begin` starts it, and may be called again.
+
+    `within` is a command that runs another one in its own place.
+    """
 
     def __init__(
         self,
@@ -38,13 +41,14 @@ class Process:
         models: Path | None = None,
         stdin: int = subprocess.DEVNULL,
         more: Mapping[str, str] | None = None,
+        within: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.out = folder / f"{name}.out"
         """Its standard output, of all its lives."""
         self.errors = folder / f"{name}.err"
         self.kills = 0
-        self._arguments = [sys.executable, "-m", *arguments]
+        self._arguments = [*within, sys.executable, "-m", *arguments]
         self._environment = clean_environment(models, PYTHONUNBUFFERED="1", **(more or {}))
         self._stdin = stdin
         self.process: subprocess.Popen[bytes] | None = None
@@ -102,6 +106,21 @@ def own_rss_mb() -> float:
     """Memory that this process has at the moment."""
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def wait_ready(process: Process, fits: Callable[[], bool], timeout_s: float) -> None:
+    """Wait until a process that was begun is ready; RuntimeError with its complaints if it never is."""
+    ready = False
+
+    def is_over() -> bool:
+        nonlocal ready
+        assert process.process is not None
+        ready = fits()
+        return ready or process.process.poll() is not None
+
+    wait_until(is_over, timeout_s)
+    if not ready:
+        raise RuntimeError(f"{process.name} does not start: {process.complaints()}")
 
 
 def wait_until(fits: Callable[[], bool], timeout_s: float) -> bool:

@@ -50,4 +50,4 @@ def test_a_part_that_is_not_there() -> None:
         check=False,
     )
     assert done.returncode == 2
-    assert "no such part: dance; there are kills, stalled, cuts, fuzz" in done.stderr
+    assert "no such part: dance; there are kills, senders, stalled, network, disk, cuts, fuzz" in done.stderr

@@ -41,7 +41,9 @@ def test_two_processes_lose_as_much_as_one(tmp_path: Path) -> None:
     assert len(shared) == len(alone) == learn_toy.SETTINGS.rounds, "only one of the processes logs"
     for figure in ("loss", "held_out_loss"):
         expected = [entry[figure] for entry in alone if figure in entry]
-        np.testing.assert_allclose([e[figure] for e in shared if figure in e], expected, rtol=2e-2)  # rounding differs, and grows
+        np.testing.assert_allclose(
+            [e[figure] for e in shared if figure in e], expected, rtol=2e-2
+        )  # rounding differs, and grows
     assert alone[-1]["loss"] < 0.9 * alone[0]["loss"], "nothing was learnt: the test would show nothing"
     assert checkpoint.load(one)[1]["state"][0].shape == checkpoint.load(two)[1]["state"][0].shape
     learn_toy.learn(two)  # one process can take over from two

@@ -92,11 +92,10 @@ class Shelf:
 
     def spliced_word(self, rng: Random) -> Piece | None:
         """A word that nobody has ever said: one's beginning and another's end, now and then backwards."""
-        halves = [self.unknown_word(rng), self.unknown_word(rng)]
-        pieces = [half for half in halves if half is not None and half.spans and half.level_db > -110.0]
-        if len(pieces) < len(halves):
+        first, second = self.unknown_word(rng), self.unknown_word(rng)
+        if first is None or second is None or not (first.spans and second.spans):
             return None
-        return spliced(*pieces, rng)
+        return spliced(first, second, rng) if min(first.level_db, second.level_db) > -110.0 else None
 
     def broken_word(self, rng: Random) -> Piece | None:
         """The beginning of a keyword, which is not that keyword yet."""

@@ -1,0 +1,176 @@
+"""A process of its own that captures from one device into shared memory, until it is killed.
+
+Calls into PortAudio can hang for ever, loop, or work with a stale list of devices; a thread in such a call
+can neither be ended nor forgotten, a process can. This one is small (no numpy), does as its order on standard
+input says, and tells through a pipe what has been written and how it went (`recorder_wire`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from streamer.capture.devices import InputDevice
+    from streamer.capture.ring_writer import RingWriter
+    from streamer.errors import DeviceError
+
+PERIOD_S = 0.01
+"""Of the device: what PortAudio chooses itself costs half as much processor time again."""
+MOST_OWN_CHANNELS = 8
+"""More is a sound server's claim (32, 128), not microphones: ask for one, and let the server mix down."""
+INVALID_RATE, INVALID_CHANNELS = -9997, -9998  # PortAudio's error numbers
+SAMPLE_BYTES = 4
+DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
+
+
+def main() -> None:
+    """Read the order, record; never returns."""
+    order = json.loads(sys.stdin.buffer.read())
+    sys.path[:] = order["path"]  # our daemon's: the same packages, wherever they lie
+    _depend_on(order["parent"])
+    _record(order)
+    os._exit(0)  # not through PortAudio's own end, which can hang
+
+
+def _depend_on(parent: int) -> None:
+    """End with our daemon, whatever ends it, and not before: a signal to its group is for it to answer."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(0)
+
+
+def _record(order: dict[str, Any]) -> None:
+    from streamer.capture.devices import NoInputDevice
+    from streamer.capture.recorder_wire import refused_record
+    from streamer.errors import DeviceError
+
+    try:
+        _capture(order)
+    except DeviceError as error:
+        told = refused_record(
+            message=error.message, remedy=error.remedy, none_at_all=isinstance(error, NoInputDevice)
+        )
+        os.write(order["pipe"], told)
+    except BrokenPipeError:
+        pass  # nobody listens any more
+
+
+def _capture(order: dict[str, Any]) -> None:
+    from streamer.capture.devices import load_sounddevice
+    from streamer.capture.recorder_wire import opened_record
+    from streamer.capture.ring_writer import RingWriter
+    from streamer.errors import DeviceError
+
+    sounddevice = load_sounddevice()
+    device = _find(order)
+    rate_hz = order["rate_hz"] or device.default_rate_hz
+    channels = order["channels"] or own_channels(device)
+    stream = _start(sounddevice, order, device, rate_hz, channels)
+    block_frames = max(1, round(order["block_s"] * rate_hz))
+    capacity_frames = max(1, round(order["ring_s"] * rate_hz)) + block_frames
+    ring = RingWriter(order["memory"], capacity_frames, SAMPLE_BYTES * channels)
+    pipe = order["pipe"]
+    os.write(
+        pipe,
+        opened_record(
+            device=dataclasses.asdict(device),
+            rate_hz=rate_hz,
+            channels=channels,
+            capacity_frames=capacity_frames,
+        ),
+    )
+    os.set_blocking(pipe, False)
+    try:
+        while stream.read_available < block_frames:  # PortAudio's own wait for the first sound is a busy one
+            time.sleep(PERIOD_S)
+        _copy(stream, ring, block_frames, pipe)
+    except sounddevice.PortAudioError as error:
+        raise DeviceError(_reason(error)) from error
+
+
+def _copy(stream: Any, ring: RingWriter, block_frames: int, pipe: int) -> None:
+    """Until the device or our daemon ends it."""
+    from streamer.capture.recorder_wire import sound_record
+
+    overflows = 0
+    while True:
+        ring.claim(block_frames)
+        block, overflowed = stream.read(block_frames)
+        overflows += bool(overflowed)
+        ring.write(block)
+        with contextlib.suppress(BlockingIOError):  # full: the next record that fits says as much
+            os.write(pipe, sound_record(ring.frames, overflows))
+
+
+def _find(order: dict[str, Any]) -> InputDevice:
+    """The device that is wanted; one that was asked for by number is the one of that name from then on."""
+    from streamer.capture.devices import find_input_device
+    from streamer.errors import DeviceError
+
+    device, name = order["device"], order["name"]
+    if name is None:
+        return find_input_device(device)
+    with contextlib.suppress(DeviceError):
+        found = find_input_device(device)
+        if found.name == name:
+            return found
+    return find_input_device(name)
+
+
+def _start(sounddevice: Any, order: dict[str, Any], device: InputDevice, rate_hz: int, channels: int) -> Any:
+    try:
+        stream = sounddevice.RawInputStream(
+            samplerate=rate_hz,
+            blocksize=round(PERIOD_S * rate_hz),
+            device=device.index,
+            channels=channels,
+            dtype="float32",
+        )
+        stream.start()
+    except (sounddevice.PortAudioError, ValueError) as error:
+        raise _refusal(error, order, device, rate_hz, channels) from error
+    return stream
+
+
+def own_channels(device: InputDevice) -> int:
+    """How many channels to take where nobody says."""
+    return device.channels if device.channels <= MOST_OWN_CHANNELS else 1
+
+
+def _refusal(
+    error: Exception, order: dict[str, Any], device: InputDevice, rate_hz: int, channels: int
+) -> DeviceError:
+    from streamer.capture.devices import describe
+    from streamer.errors import DeviceError
+
+    number = error.args[1] if len(error.args) > 1 else 0
+    own = f"its own rate is {device.default_rate_hz} Hz with up to {device.channels} channels"
+    remedy = "is another program using it? `streamer devices` lists what there is"
+    if number == INVALID_RATE or (order["rate_hz"] and number != INVALID_CHANNELS):
+        remedy = f"{own}: try --rate {device.default_rate_hz}"
+    elif number == INVALID_CHANNELS:
+        remedy = f"{own}: try --channels {own_channels(device)}"
+    return DeviceError(f"{describe(device.name, rate_hz, channels)} refuses: {_reason(error)}", remedy)
+
+
+def _reason(error: Exception) -> str:
+    """PortAudio's first line, without what was tried."""
+    text = str(error.args[0] if error.args else error).splitlines()[0]
+    return text.removeprefix("Error opening RawInputStream: ")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""All streams, the daemon's own and those that are sent: they come and go, are read and listened to."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import selectors
+from collections.abc import Sequence
+
+from streamer.clips.stream_clips import StreamClips
+from streamer.config import Config, StreamConfig
+from streamer.errors import ConfigError
+from streamer.live_stream import LiveStream
+from streamer.pipeline import advance
+from streamer.remote_streams import RemoteStreams
+from streamer.telling import Teller
+from streamer.tuned import TunedModel
+
+log = logging.getLogger("streamer")
+
+
+class Streams:
+    """Sound in, messages out; the selector wakes the loop when there is sound."""
+
+    def __init__(
+        self, config: Config, models: Sequence[TunedModel], teller: Teller, selector: selectors.BaseSelector
+    ) -> None:
+        self.own: list[LiveStream] = []
+        self.all: list[LiveStream] = []
+        """Own ones, and those that are sent while they last; both lists are changed in place."""
+        self.remote: RemoteStreams | None = None
+        """Where streams come from elsewhere, if they do."""
+        self.models = models
+        self._config = config
+        self._teller = teller
+        self._selector = selector
+        self._parted: list[LiveStream] = []
+
+    def open(self) -> None:
+        """Begin with the config's own streams; raises StreamerError."""
+        for stream in self._opened(self._config.streams, self._config, self.models):
+            self._add(stream)
+
+    def _opened(
+        self, wanted: Sequence[StreamConfig], config: Config, models: Sequence[TunedModel]
+    ) -> list[LiveStream]:
+        """These streams, or none of them."""
+        with contextlib.ExitStack() as stack:
+            streams = []
+            for settings in wanted:
+                clips = StreamClips(config.clips) if config.clips.enabled else None
+                stream = LiveStream(
+                    settings, config.engine, models, history_s=config.engine.history_s, clips=clips
+                )
+                stack.callback(stream.close)
+                stream.open()
+                streams.append(stream)
+            stack.pop_all()
+        return streams
+
+    def _add(self, stream: LiveStream) -> None:
+        self.own.append(stream)
+        self.all.append(stream)
+        descriptor = stream.source.fileno()
+        if descriptor is not None:
+            self._selector.register(descriptor, selectors.EVENT_READ, stream)
+
+    # -- listen ----------------------------------------------------------------------------------------
+
+    @property
+    def going_on(self) -> bool:
+        """There is or may be something to listen to."""
+        return self.remote is not None or any(not stream.ended for stream in self.own)
+
+    def wait_s(self) -> float:
+        """How long the loop may sleep on the selector without missing sound."""
+        due = [
+            stream.source.next_due_s()
+            for stream in self.own
+            if not stream.ended and stream.source.fileno() is None
+        ]
+        if self.remote:
+            due.append(self.remote.wait_s(self._selector))
+        return min(due, default=float("inf"))
+
+    def listen(self) -> None:
+        """Take the sound that has come, and tell what is heard in it."""
+        active = [stream for stream in self.own if not stream.ended]
+        for stream in active:
+            self._read(stream)
+        if self.remote:
+            active += self._listen_to_senders(self.remote)
+        self._classify(active)
+
+    def _listen_to_senders(self, remote: RemoteStreams) -> list[LiveStream]:
+        """Streams come, give sound and go; those that may have sound are returned."""
+        arrivals = remote.receive()
+        announce(arrivals.opened)
+        self.all += arrivals.opened
+        for stream, why in arrivals.ended:
+            self._part_with(stream, why)
+        for stream in arrivals.ready:
+            while self._read(stream):
+                pass
+        return arrivals.ready
+
+    def _part_with(self, stream: LiveStream, why: str) -> None:
+        """A stream has come to its end: its last events; its last health message is the heartbeat's."""
+        self._drain(stream)
+        descriptor = stream.source.fileno()
+        if descriptor is not None and not stream.ended:
+            self._selector.unregister(descriptor)
+        stream.end(why)
+        self._classify([stream])
+        self.all.remove(stream)
+        self._parted.append(stream)
+        stream.close()
+
+    def take_parted(self) -> list[LiveStream]:
+        """Those that have gone since the last call, and have not said goodbye yet."""
+        parted, self._parted = self._parted, []
+        return parted
+
+    def _read(self, stream: LiveStream) -> bool:
+        """Take what the source has, up to the next gap; False where there was nothing."""
+        descriptor = stream.source.fileno()
+        chunk = stream.read()
+        if chunk is not None:
+            self._teller.heard(stream, chunk)
+        if stream.ended and descriptor is not None:
+            self._selector.unregister(descriptor)
+        warning = stream.take_warning()
+        if warning:
+            log.warning("stream %s: %s", stream.name, warning)
+        return chunk is not None
+
+    def _drain(self, stream: LiveStream) -> None:
+        """Take what has come and waits."""
+        while stream.source.live and not stream.ended and self._read(stream):
+            pass
+
+    def _classify(self, streams: Sequence[LiveStream]) -> None:
+        """Run each model once for all streams; all of them have the same models."""
+        for place, tuned in enumerate(self.models):
+            advance(tuned.model.classifier, [stream.listeners[place] for stream in streams])
+        for stream in streams:
+            self._teller.publish(stream)
+
+    # -- other models and streams, between two pieces of sound -----------------------------------------
+
+    def change(self, config: Config, models: Sequence[TunedModel]) -> None:
+        """Go on as this config says; raises StreamerError, and then everything is as it was.
+
+        Streams whose settings are the same go on, and nothing of their sound is lost.
+        """
+        stay = [stream for stream in self.own if stream.config in config.streams]
+        known = [stream.config for stream in stay]
+        wanted = [settings for settings in config.streams if settings not in known]
+        self._refuse_taken(wanted)
+        coming = self._opened(wanted, config, models)
+        for stream in [stream for stream in self.own if stream not in stay]:
+            self._part_with(stream, "its settings were changed")
+            self.own.remove(stream)
+        self._classify(self.all)
+        for stream in self.all:
+            of_own = stream in stay
+            stream.use(models, config.engine, (config.engine if of_own else config.ingest).history_s)
+        if self.remote:
+            self.remote.use(config, models)
+        self.models, self._config = models, config
+        for stream in coming:
+            self._add(stream)
+        announce(coming)
+        self._classify(self.all)
+
+    def _refuse_taken(self, wanted: Sequence[StreamConfig]) -> None:
+        sent = [stream.name for stream in self.all if stream not in self.own]
+        taken = [settings.name for settings in wanted if settings.name in sent]
+        if taken:
+            raise ConfigError([f"stream.name: {name!r} is a remote stream at present" for name in taken])
+
+    # -- stop ------------------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Take what is still in the rings, and tell the last events."""
+        for stream in self.all:
+            self._drain(stream)
+            stream.end()
+        self._classify(self.all)
+
+    def close(self) -> None:
+        """Let go of the sources."""
+        for stream in self.own:
+            stream.close()
+        if self.remote:
+            self.remote.close()
+
+
+def announce(streams: Sequence[LiveStream]) -> None:
+    """Say in the log what these listen to."""
+    for stream in streams:
+        log.info("stream %s: %s", stream.name, stream.source.description)
