@@ -91,6 +91,7 @@ class LiveStream:
         self._pipeline: Intake | None = None
         self._heard_s = time.monotonic()  # when sound last came
         self._anchor = (0, 0.0)  # a sample on the 16 kHz clock, and the wall clock at which it was captured
+        self._captured_s = 0.0  # the same moment as in the anchor, on the monotonic clock
         self._lag_s: float | None = None
         self._warned = ""
         self._told_lost_samples = self._told_absent_samples = 0
@@ -125,6 +126,8 @@ class LiveStream:
                 self.pipeline.feed(chunk)
             self._heard_s = time.monotonic()
             self._anchor = (chunk.end_sample * SAMPLE_RATE_HZ // self.source.rate_hz, chunk.captured_utc_s)
+            # From here on by a clock that nobody sets: a leap of the other one is no lag.
+            self._captured_s = self._heard_s - max(0.0, time.time() - chunk.captured_utc_s)
         return chunk
 
     def _pass_pause(self, chunk: Chunk) -> None:
@@ -188,7 +191,7 @@ class LiveStream:
         """What each model has found since the last call."""
         outputs = self._ears.take_outputs()
         if any(output.scores for _, output in outputs):
-            self._lag_s = max(0.0, time.time() - self._anchor[1])
+            self._lag_s = max(0.0, time.monotonic() - self._captured_s)
         return outputs
 
     def take_warning(self) -> str:

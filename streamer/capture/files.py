@@ -98,12 +98,18 @@ class SoundFileSource:
         if self.next_due_s() > 0:
             return None
         end_s = (self._first_sample + len(self._block)) / self.rate_hz
-        chunk = Chunk(self._block, self._first_sample, self._start_utc_s + end_s)
+        chunk = Chunk(self._block, self._first_sample, self._heard_utc_s(end_s))
         self._first_sample = chunk.end_sample
         self._block = self._next_block()
         if self._block is None:
             self._end_round()
         return chunk
+
+    def _heard_utc_s(self, end_s: float) -> float:
+        """When it would have been captured; in real time by the clock of now, which may have been set."""
+        if not self.live:
+            return self._start_utc_s + end_s
+        return self._utc_clock_s() - (self._clock_s() - self._start_s - end_s)
 
     def next_due_s(self) -> float:
         """Seconds until the last sample of the next block would have been captured; 0.0 when not paced."""

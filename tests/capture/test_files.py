@@ -117,8 +117,10 @@ def test_nan_and_infinity_pass_as_they_are(tmp_path: Path) -> None:
 
 @pytest.fixture
 def paced(tmp_path: Path, clock):
-    path = write(tmp_path / "x.wav", noise(0.25, 16_000))
-    source = SoundFileSource(path, realtime=True, clock_s=clock, utc_clock_s=lambda: 5000.0)
+    path, began_s = write(tmp_path / "x.wav", noise(0.25, 16_000)), clock()
+    source = SoundFileSource(
+        path, realtime=True, clock_s=clock, utc_clock_s=lambda: 5000.0 + clock() - began_s
+    )
     source.open()
     yield source
     source.close()
@@ -171,7 +173,10 @@ def test_unpaced_never_waits(tmp_path: Path) -> None:
 def test_a_loop_never_ends_and_counts_on(tmp_path: Path, clock) -> None:
     frames = noise(0.25, 16_000)
     path = write(tmp_path / "x.wav", frames, subtype="FLOAT")
-    source = SoundFileSource(path, realtime=True, loop=True, clock_s=clock, utc_clock_s=lambda: 0.0)
+    began_s = clock()
+    source = SoundFileSource(
+        path, realtime=True, loop=True, clock_s=clock, utc_clock_s=lambda: clock() - began_s
+    )
     source.open()
     clock.advance(1.0 + 1e-9)
     found, at = [], 0
