@@ -23,6 +23,7 @@ from streamer.delivery.requests import (
     decode_request,
     encode_reply,
     error_reply,
+    request_name,
 )
 from streamer.security.allowed import Right
 from streamer.security.connections import Connections
@@ -149,7 +150,10 @@ class ControlServer:
         user = _user(frames[-1])
         try:
             if not self._limiter.take(user or (number, peer.bytes)):
-                raise RequestError("busy", f"more than {RATE_HZ:g} requests a second", "ask less often")
+                # without it a client could not tell which of its requests this is about
+                name = request_name(rest[-1].bytes) if rest else ""
+                why = f"more than {RATE_HZ:g} requests a second"
+                raise RequestError("busy", why, "ask less often", request_id=name)
             if len(rest) - len(delimiter) != 1:
                 raise RequestError("bad-request", f"{len(rest)} frames, expected one")
             request = decode_request(rest[-1].bytes)

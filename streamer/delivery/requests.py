@@ -351,12 +351,25 @@ def decode_request(text: bytes) -> AnyRequest:
         raise _why_bad(text, error) from None
 
 
+def request_name(text: bytes) -> str:
+    """The id in a frame that is not read any further; "" where there is none."""
+    try:
+        beginning = _BEGINNING.decode(text[:REQUEST_MAX_BYTES])
+    except _READABLE:
+        return ""
+    return _name(beginning)
+
+
+def _name(beginning: _Beginning) -> str:
+    return beginning.id if isinstance(beginning.id, str) and len(beginning.id) <= ID_MAX else ""
+
+
 def _why_bad(text: bytes, error: Exception) -> RequestError:
     try:
         beginning = _BEGINNING.decode(text)
     except _READABLE:
         return RequestError("bad-request", f"malformed request: {_line(error)}", "send one JSON object")
-    name = beginning.id if isinstance(beginning.id, str) and len(beginning.id) <= ID_MAX else ""
+    name = _name(beginning)
     if isinstance(beginning.v, int) and beginning.v > VERSION:
         why = f"version {beginning.v} is newer than this daemon, which reads {VERSION}"
         return RequestError("bad-request", why, "install a newer streamer", request_id=name)

@@ -15,6 +15,7 @@ import zmq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamer.client import Control, ControlError
 from streamer.delivery import outlet as outlet_module
 from streamer.delivery.control import BURST, REPLIES_MAX
 from streamer.delivery.journal import Journal
@@ -480,6 +481,19 @@ def test_who_asks_too_often_is_told_so_and_others_are_served(
     assert codes[:BURST] == ["ok"] * BURST
     assert codes.count("busy") > 50
     assert other.ask(Ping())[0].ok
+
+
+def test_the_library_learns_that_it_asks_too_often(outlet: Outlet) -> None:
+    """The refusal names its request: without that it would be nobody's answer."""
+    with Control(outlet.control_on[0]) as control:
+
+        def ask_for_ever() -> None:
+            while True:
+                control.ping()
+
+        with pytest.raises(ControlError) as refused:
+            ask_for_ever()
+    assert refused.value.code == "busy"
 
 
 def test_a_flood_does_not_hold_up_events(

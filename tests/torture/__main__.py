@@ -10,9 +10,11 @@ import random
 import sys
 import time
 
-from tests.torture import cuts, disk, fuzz, kills, network, senders, stalled
+from tests.torture import cuts, day, disk, fuzz, kills, network, senders, soak, stalled
 
-PARTS = (kills, senders, stalled, network, disk, cuts, fuzz)
+DEFAULT = (kills, senders, stalled, network, disk, cuts, fuzz)
+PARTS = (*DEFAULT, soak, day)
+"""Those beyond the default ones take hours."""
 
 
 def main() -> int:
@@ -20,7 +22,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
     names = [part.NAME for part in PARTS]
     told = ", ".join(f"{part.NAME} ({part.HELP})" for part in PARTS)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"default: all of {told}")
+    usual = ", ".join(part.NAME for part in DEFAULT)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {told}; default: {usual}")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32), metavar="N")
     for part in PARTS:
         part.add_arguments(parser)
@@ -30,7 +33,7 @@ def main() -> int:
         parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(names)}")
     ok = True
     for part in PARTS:
-        if options.parts and part.NAME not in options.parts:
+        if part.NAME not in (options.parts or [part.NAME for part in DEFAULT]):
             continue
         began_s = time.monotonic()
         outcome = part.run(options)
