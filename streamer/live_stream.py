@@ -6,6 +6,8 @@ import contextlib
 import time
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
 from streamer import __version__
 from streamer.audio import SAMPLE_RATE_HZ, Chunk
 from streamer.capture.files import SoundFileSource
@@ -260,7 +262,6 @@ class LiveStream:
     ) -> Iterator[Event]:
         """Detections of a model as messages, numbered on."""
         for seq, found in enumerate(detections, start=after_seq + 1):
-            time_utc = utc_text(self._utc_s(found.detected_sample))
             yield Event(
                 run=run,
                 journal=journal,
@@ -273,11 +274,17 @@ class LiveStream:
                 offset_s=None if found.offset_sample is None else seconds(found.offset_sample),
                 detected_s=seconds(found.detected_sample),
                 score=found.score,
-                time_utc=time_utc,
+                time_utc=utc_text(self._utc_s(found.detected_sample)),
                 reason=found.reason,
-                clip=self._clips.name(found, self.name, time_utc, seq) if self._clips else "",
                 model=ear.model.name,
             )
+
+    def with_clip(self, event: Event, found: Detection) -> Event:
+        """An event that is going to be told, with the name of its sound if that is kept."""
+        if not self._clips:
+            return event
+        name = self._clips.name(found, self.name, event.time_utc, event.seq)
+        return msgspec.structs.replace(event, clip=name)
 
     def take_clips(self) -> list[Clip]:
         """The sound around events, as far as all of it has come."""

@@ -69,6 +69,7 @@ class Teller:
             for found in output.detections:
                 event = next(stream.events([found], ear, self.run_id, journal, self.seq))
                 if self._is_news(stream, event):
+                    event = stream.with_clip(event, found)
                     self.seq = event.seq
                     self.tell(event)
                     log.log(*_log_line(event))
