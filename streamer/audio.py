@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,7 @@ SAMPLE_RATE_HZ = 16_000
 F32 = NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """Mono sound at its source's rate, with its place on the source's sample clock."""
 
     samples: F32

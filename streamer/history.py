@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamer.audio import F32, SAMPLE_RATE_HZ
+from streamer.audio import F32
 
 
 class History:
@@ -13,7 +13,7 @@ class History:
     def __init__(self, length_samples: int) -> None:
         self._length_samples = length_samples
         # The room beyond that is what may come before everything is moved to the front again.
-        self._samples = np.empty(length_samples + max(length_samples // 4, SAMPLE_RATE_HZ // 10), np.float32)
+        self._samples = np.empty(length_samples + length_samples // 4, np.float32)
         self.begin(0)
 
     def begin(self, first_sample: int) -> None:

@@ -1,14 +1,14 @@
 """One model on one stream: rows of features in, scores and detections out. Pure code on arrays.
 
-A `Listener` owns all that its model remembers of the stream. The classifier is shared: `advance` runs it once
-for every listener that has a block of rows ready.
+A `Listener` owns all that its model remembers of the stream; `together.py` runs the model.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,14 +17,13 @@ from streamer.decoding.decoder import Decoder, Detection
 from streamer.decoding.rules import LabelRule
 from streamer.features.extractor import latency_samples
 from streamer.features.settings import HOP_SAMPLES, WINDOW_SAMPLES, FeatureSettings
-from streamer.inference.classifier import Classifier, State, split_state, stack_states
+from streamer.inference.classifier import Classifier, State
 
 ROW_START_SAMPLES = (WINDOW_SAMPLES - HOP_SAMPLES) // 2
 """A row stands for the hop in the middle of its window, so the first one begins this late."""
 
 
-@dataclass(frozen=True, slots=True)
-class ScoreBlock:
+class ScoreBlock(NamedTuple):
     """Scores of consecutive rows."""
 
     first_row: int
@@ -43,8 +42,7 @@ class Output:
     scores: list[ScoreBlock] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
+class Block(NamedTuple):
     """Rows for one call of the classifier."""
 
     features: F32
@@ -74,21 +72,24 @@ class Listener:
         self.row_samples = HOP_SAMPLES * classifier.stride
         self._classifier = classifier
         self._stride = classifier.stride
-        self._block_frames = block_frames(hop_ms, classifier.stride)
-        self._decoder = Decoder(rules, self.row_samples, latency_samples(features) - ROW_START_SAMPLES)
+        self.block_frames = block_frames(hop_ms, classifier.stride)
+        """Rows that are classified in one call."""
+        self._no_rows = np.empty((0, features.size), np.float32)
+        self.decoder = Decoder(rules, self.row_samples, latency_samples(features) - ROW_START_SAMPLES)
+        """What decides on its scores."""
         self.forget()
 
     @property
     def held_samples(self) -> int:
         """Sound that may have come and not yet have been listened to."""
-        return latency_samples(self.features) + self._block_frames * HOP_SAMPLES
+        return latency_samples(self.features) + self.block_frames * HOP_SAMPLES
 
     def forget(self) -> None:
         """Begin a new stream."""
-        self._queue: deque[_Block | _Break] = deque()
+        self._queue: deque[Block | _Break] = deque()
         self._output = Output()
         self._rows = 0
-        self._decoder.reset()
+        self.decoder.reset()
         self.state: State = self._classifier.initial_state()
         """The recurrent state before the next block."""
         self.begin(0)
@@ -96,12 +97,17 @@ class Listener:
     def begin(self, first_sample: int) -> None:
         """Sound begins or resumes at this sample of the 16 kHz clock."""
         self._decided_frames = 0  # that follow, and that another listener has decided on
-        self._pending = np.empty((0, self.features.size), np.float32)
+        self._pending = self._no_rows
         self._row_sample = first_sample + ROW_START_SAMPLES  # where the next queued row begins
 
     def retune(self, rules: Sequence[LabelRule]) -> None:
         """Go on with other rules for the same labels."""
-        self._decoder.retune(rules)
+        self.decoder.retune(rules)
+
+    @property
+    def missing_frames(self) -> int:
+        """Rows until the next block is complete."""
+        return (self._decided_frames or self.block_frames) - len(self._pending)
 
     def take(self, rows: F32) -> None:
         """Rows that follow those before them."""
@@ -110,8 +116,8 @@ class Listener:
             self._queue_block(self._decided_frames, decided=True)
             self._decided_frames = 0
         # Blocks lie on a fixed grid of rows, so the pieces in which sound arrives cannot change a score.
-        while len(self._pending) >= self._block_frames and not self._decided_frames:
-            self._queue_block(self._block_frames)
+        while len(self._pending) >= self.block_frames and not self._decided_frames:
+            self._queue_block(self.block_frames)
 
     def break_off(self, reason: str) -> None:
         """The sound does not go on: what is held back is still listened to, then everything ends."""
@@ -121,31 +127,29 @@ class Listener:
         self._queue.append(_Break(self._row_sample, reason))
 
     def _queue_block(self, frames: int, *, decided: bool = False) -> None:
-        self._queue.append(_Block(self._pending[:frames], self._rows, self._row_sample, decided))
-        self._pending = self._pending[frames:]
+        self._queue.append(Block(self._pending[:frames], self._rows, self._row_sample, decided))
+        self._pending = self._pending[frames:] if len(self._pending) > frames else self._no_rows
         self._rows += 0 if decided else frames // self._stride
         self._row_sample += frames * HOP_SAMPLES
 
     @property
-    def next_block(self) -> _Block | None:
+    def next_block(self) -> Block | None:
         """The block to classify next; breaks before it are dealt with."""
         while self._queue:
             head = self._queue[0]
-            if isinstance(head, _Block):
+            if isinstance(head, Block):
                 return head
             self._queue.popleft()
-            self._output.detections += self._decoder.flush(head.end_sample, head.reason)
+            self._output.detections += self.decoder.flush(head.end_sample, head.reason)
             self.state = self._classifier.initial_state()
         return None
 
-    def accept(self, scores: F32, state: State) -> None:
-        """The classifier's answer to the next block: (T, L) scores and the state after it."""
+    def accept(self, scores: F32, detections: list[Detection]) -> None:
+        """What model and decoder make of the next block: (T, L) scores."""
         block = self._queue.popleft()
-        assert isinstance(block, _Block)
-        self.state = state
-        detections = self._decoder.process(scores, block.first_sample)
+        assert isinstance(block, Block)
         if block.decided:
-            self._decoder.forget_open()
+            self.decoder.forget_open()
             return
         self._output.scores.append(ScoreBlock(block.first_row, block.first_sample, scores))
         self._output.detections += detections
@@ -180,42 +184,22 @@ class Listener:
         self._rows = former._rows
         decided = (former._decided_sample - self._row_sample) // HOP_SAMPLES
         here = min(decided, len(rows) // self._stride * self._stride)
-        for at in range(0, here, self._block_frames):
-            piece = rows[at : min(at + self._block_frames, here)]
+        for at in range(0, here, self.block_frames):
+            piece = rows[at : min(at + self.block_frames, here)]
             scores, self.state = self._classifier.step(piece[np.newaxis], self.state)
-            self._decoder.process(scores[0], self._row_sample + at * HOP_SAMPLES)
-        self._decoder.forget_open()
-        self._decoder.stay_quiet_after(former._decoder)
+            self.decoder.process(scores[0], self._row_sample + at * HOP_SAMPLES)
+        self.decoder.forget_open()
+        self.decoder.stay_quiet_after(former.decoder)
         self._row_sample += here * HOP_SAMPLES
         self._decided_frames = decided - here  # features that look further ahead are not here yet
         self.take(rows[here:])
 
     def stop(self, reason: str) -> None:
         """Another one goes on from here: what is open ends, what is undecided is left to it."""
-        self._output.detections += self._decoder.flush(self._decided_sample, reason)
+        self._output.detections += self.decoder.flush(self._decided_sample, reason)
 
 
 def block_frames(hop_ms: int, stride: int) -> int:
     """Feature rows in one call: a hop's worth, in whole strides."""
     frames = max(1, round(hop_ms * SAMPLE_RATE_HZ / 1000 / HOP_SAMPLES))
     return max(1, round(frames / stride)) * stride
-
-
-def advance(classifier: Classifier, listeners: Iterable[Listener]) -> None:
-    """Classify all blocks that are ready, listeners with blocks of one length together in one call."""
-    waiting = list(listeners)
-    while waiting:
-        by_length: defaultdict[int, list[tuple[Listener, F32]]] = defaultdict(list)
-        for listener in waiting:
-            block = listener.next_block
-            if block is not None:
-                by_length[len(block.features)].append((listener, block.features))
-        waiting = [listener for group in by_length.values() for listener, _ in group]
-        for group in by_length.values():
-            _classify(classifier, [listener for listener, _ in group], [features for _, features in group])
-
-
-def _classify(classifier: Classifier, listeners: list[Listener], features: list[F32]) -> None:
-    scores, state = classifier.step(np.stack(features), stack_states([one.state for one in listeners]))
-    for listener, own, own_state in zip(listeners, scores, split_state(state, len(listeners)), strict=True):
-        listener.accept(own, own_state)

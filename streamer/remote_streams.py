@@ -97,6 +97,10 @@ class RemoteStreams:
         arrivals.ready = [stream for stream in known if stream is not None]
         return arrivals
 
+    def has_sound(self, stream: LiveStream) -> bool:
+        """One of these streams has something to read."""
+        return isinstance(stream.source, RemoteSource) and stream.source.has_more
+
     def _open(self, source: RemoteSource) -> LiveStream:
         settings = StreamConfig(name=source.name)
         clips = StreamClips(self._clips) if self._clips.enabled else None

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 from streamer.clips.stream_clips import StreamClips
 from streamer.config import Config, StreamConfig
+from streamer.due import DueStreams
 from streamer.errors import ConfigError
 from streamer.live_stream import LiveStream
-from streamer.pipeline import advance
+from streamer.pipeline import advance, listen
 from streamer.remote_streams import RemoteStreams
 from streamer.telling import Teller
 from streamer.tuned import TunedModel
@@ -35,6 +36,8 @@ class Streams:
         self._teller = teller
         self._selector = selector
         self._parted: list[LiveStream] = []
+        self._descriptors: dict[LiveStream, int] = {}  # of the own ones that have something to wait for
+        self._due = DueStreams()  # the other own ones
 
     def open(self) -> None:
         """Begin with the config's own streams; raises StreamerError."""
@@ -62,8 +65,19 @@ class Streams:
         self.own.append(stream)
         self.all.append(stream)
         descriptor = stream.source.fileno()
-        if descriptor is not None:
+        if descriptor is None:
+            self._due.add(stream)
+        else:
+            self._descriptors[stream] = descriptor
             self._selector.register(descriptor, selectors.EVENT_READ, stream)
+
+    def _forget(self, stream: LiveStream) -> None:
+        """It gives no more sound."""
+        descriptor = self._descriptors.pop(stream, None)
+        if descriptor is None:
+            self._due.remove(stream)
+        else:
+            self._selector.unregister(descriptor)
 
     # -- listen ----------------------------------------------------------------------------------------
 
@@ -74,20 +88,20 @@ class Streams:
 
     def wait_s(self) -> float:
         """How long the loop may sleep on the selector without missing sound."""
-        due = [
-            stream.source.next_due_s()
-            for stream in self.own
-            if not stream.ended and stream.source.fileno() is None
-        ]
-        if self.remote:
-            due.append(self.remote.wait_s(self._selector))
-        return min(due, default=float("inf"))
+        wait_s = self._due.wait_s()
+        return min(wait_s, self.remote.wait_s(self._selector)) if self.remote else wait_s
 
     def listen(self) -> None:
         """Take the sound that has come, and tell what is heard in it."""
-        active = [stream for stream in self.own if not stream.ended]
+        active = list(self._descriptors)
         for stream in active:
             self._read(stream)
+        due = self._due.take(self._config.engine.hop_ms / 4000)
+        for stream in due:
+            self._read(stream)
+            if not stream.ended:
+                self._due.add(stream)
+        active += due
         if self.remote:
             active += self._listen_to_senders(self.remote)
         self._classify(active)
@@ -100,16 +114,14 @@ class Streams:
         for stream, why in arrivals.ended:
             self._part_with(stream, why)
         for stream in arrivals.ready:
-            while self._read(stream):
+            while remote.has_sound(stream) and self._read(stream):
                 pass
         return arrivals.ready
 
     def _part_with(self, stream: LiveStream, why: str) -> None:
         """A stream has come to its end: its last events; its last health message is the heartbeat's."""
         self._drain(stream)
-        descriptor = stream.source.fileno()
-        if descriptor is not None and not stream.ended:
-            self._selector.unregister(descriptor)
+        self._forget(stream)
         stream.end(why)
         self._classify([stream])
         self.all.remove(stream)
@@ -123,12 +135,11 @@ class Streams:
 
     def _read(self, stream: LiveStream) -> bool:
         """Take what the source has, up to the next gap; False where there was nothing."""
-        descriptor = stream.source.fileno()
         chunk = stream.read()
         if chunk is not None:
             self._teller.heard(stream, chunk)
-        if stream.ended and descriptor is not None:
-            self._selector.unregister(descriptor)
+        elif stream.ended:
+            self._forget(stream)
         warning = stream.take_warning()
         if warning:
             log.warning("stream %s: %s", stream.name, warning)
@@ -141,6 +152,7 @@ class Streams:
 
     def _classify(self, streams: Sequence[LiveStream]) -> None:
         """Run each model once for all streams; all of them have the same models."""
+        listen([stream.pipeline for stream in streams])
         for place, tuned in enumerate(self.models):
             advance(tuned.model.classifier, [stream.listeners[place] for stream in streams])
         for stream in streams:

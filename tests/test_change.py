@@ -17,7 +17,7 @@ from streamer.ears import Ears
 from streamer.features.settings import FeatureSettings
 from streamer.history import History
 from streamer.inference.model import Model, open_model
-from streamer.pipeline import ROW_START_SAMPLES, ScoreBlock, advance
+from streamer.pipeline import ROW_START_SAMPLES, ScoreBlock, advance, listen
 from streamer.tuned import TunedModel
 from tests.support.chunks import cut, equal_chunks, random_chunks, told
 from tests.support.tiny_bundle import make_tiny_bundle
@@ -108,6 +108,7 @@ class Stream:
         self._advance()
 
     def _advance(self) -> None:
+        listen([self.intake])
         for tuned, listener in zip(self._models, self._ears.listeners, strict=True):
             advance(tuned.model.classifier, [listener])
         for ear, output in self._ears.take_outputs():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from streamer.capture.codecs import I16
 
@@ -12,8 +12,7 @@ SMALLEST_SHARE_SAMPLES = 160
 """What a held block counts at least: it bounds the number of blocks, too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """Sound, or the statement that there is none."""
 
     first_sample: int
@@ -58,6 +57,11 @@ class Assembler:
     def waiting_samples(self) -> int:
         """Sound that could be taken or waits behind a hole."""
         return self._ready_samples + self._held_samples
+
+    @property
+    def has_ready(self) -> bool:
+        """There is sound to take."""
+        return bool(self._ready)
 
     @property
     def has_hole(self) -> bool:

@@ -36,7 +36,7 @@ def quantise(samples: F32) -> I16:
 
 def to_float(samples: I16) -> F32:
     """The way back, which is exact."""
-    return samples.astype(np.float32) / np.float32(FULL_SCALE)
+    return np.multiply(samples, np.float32(1 / FULL_SCALE), dtype=np.float32)
 
 
 def encode_block(samples: I16, codec: str) -> bytes:
@@ -55,7 +55,7 @@ def decode_block(payload: bytes, codec: str, samples: int) -> I16:
     if codec == "pcm16":
         if len(payload) != 2 * samples:
             raise PayloadError(f"{len(payload)} bytes for {samples} samples of pcm16")
-        return np.frombuffer(payload, "<i2").astype(np.int16)
+        return np.frombuffer(payload, "<i2").astype(np.int16, copy=False)
     return _decode_flac(payload, samples)
 
 

@@ -148,11 +148,16 @@ class RemoteSource:
         age_s = self._clock_s() - captured_s
         return Chunk(samples, first_sample, self._utc_clock_s() - age_s)
 
+    @property
+    def has_more(self) -> bool:
+        """`read` would give something."""
+        return bool(self._pieces) or self._assembler.has_ready
+
     def _move_ready(self) -> None:
-        for piece in self._assembler.take():
-            first_sample, end_sample = piece.first_sample + self._shift, piece.end_sample + self._shift
-            self._pieces.append(Piece(first_sample, end_sample, piece.samples, piece.captured_s))
-            self._captured_s = piece.captured_s
+        shift = self._shift
+        for first_sample, end_sample, samples, captured_s in self._assembler.take():
+            self._pieces.append(Piece(first_sample + shift, end_sample + shift, samples, captured_s))
+            self._captured_s = captured_s
 
     def fileno(self) -> None:
         """None: whoever feeds it knows when there is something."""

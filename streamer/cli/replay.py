@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from streamer.config import Config
     from streamer.decoding.decoder import Detection
     from streamer.ears import Ears
-    from streamer.pipeline import Output, ScoreBlock
+    from streamer.pipeline import Intake, Output, ScoreBlock
     from streamer.tuned import TunedModel
 
 NAME = "replay"
@@ -102,7 +102,7 @@ def _replay(
                 intake.end()
             else:
                 intake.feed(chunk)
-            outputs = _listen(ears, models)
+            outputs = _listen(intake, ears, models)
             _print_events(name, outputs)
             if options.scores:
                 kept += outputs[0][1].scores
@@ -136,10 +136,11 @@ def _next_chunk(source: Source) -> Any:
             select.select([descriptor], [], [])
 
 
-def _listen(ears: Ears, models: list[TunedModel]) -> list[tuple[str, Output]]:
+def _listen(intake: Intake, ears: Ears, models: list[TunedModel]) -> list[tuple[str, Output]]:
     """What each model has to tell, with its name."""
-    from streamer.pipeline import advance
+    from streamer.pipeline import advance, listen
 
+    listen([intake])
     for tuned, listener in zip(models, ears.listeners, strict=True):
         advance(tuned.model.classifier, [listener])
     return [(ear.model.name, output) for ear, output in ears.take_outputs()]

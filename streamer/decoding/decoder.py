@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -33,6 +35,20 @@ class Detection:
     """Why an end came although the sound had not ended: gap, max-duration, muted, reload, stop."""
 
 
+class _Tuning:
+    """What rules mean for rows of one length; streams with the same rules share it."""
+
+    def __init__(self, rules: tuple[LabelRule, ...], row_samples: int) -> None:
+        self.rules = rules
+        row_ms = 1000 * row_samples / SAMPLE_RATE_HZ
+        self.weights = smoothing_weights([rule.smoothing_ms for rule in rules], row_ms)
+        never = np.inf  # a label that is switched off is never above its threshold
+        self.thresholds = np.array([rule.threshold if rule.enabled else never for rule in rules], np.float32)
+
+
+_tuning = lru_cache(maxsize=64)(_Tuning)
+
+
 class Decoder:
     """Watches every label of one stream; rows may come in pieces of any length."""
 
@@ -41,77 +57,114 @@ class Decoder:
     def __init__(self, rules: Sequence[LabelRule], row_samples: int, lookahead_samples: int = 0) -> None:
         self._row_samples = row_samples
         self._lookahead_samples = lookahead_samples
-        self._apply(rules)
+        self._tuning = _tuning(tuple(rules), row_samples)
         self.reset()
-
-    def _apply(self, rules: Sequence[LabelRule]) -> None:
-        self._rules = tuple(rules)
-        row_ms = 1000 * self._row_samples / SAMPLE_RATE_HZ
-        self._weights = smoothing_weights([rule.smoothing_ms for rule in rules], row_ms)
-        never = np.inf  # a label that is switched off is never above its threshold
-        self._thresholds = np.array([rule.threshold if rule.enabled else never for rule in rules], np.float32)
 
     def reset(self) -> None:
         """Begin a new stream; nothing that was open is told."""
-        self._history = np.zeros((len(self._weights) - 1, len(self._rules)), np.float32)
-        self._watches = [_Watch(rule, self._row_samples) for rule in self._rules]
+        tuning = self._tuning
+        self._history = np.zeros((len(tuning.weights) - 1, len(tuning.rules)), np.float32)
+        self._watches: dict[int, _Watch] = {}  # by column, from the first time that there is something to see
+        self._busy: list[int] = []  # columns of the watches that low scores would change, too
 
     def retune(self, rules: Sequence[LabelRule]) -> None:
         """Go on with other rules for the same labels; what is open stays open."""
-        if [rule.name for rule in rules] != [rule.name for rule in self._rules]:
+        if [rule.name for rule in rules] != [rule.name for rule in self._tuning.rules]:
             raise ValueError("other rules must be for the same labels, in the same order")
         reach = len(self._history)
-        self._apply(rules)
-        wanted = len(self._weights) - 1
-        older = np.zeros((max(0, wanted - reach), len(self._rules)), np.float32)
+        self._tuning = _tuning(tuple(rules), self._row_samples)
+        wanted = len(self._tuning.weights) - 1
+        older = np.zeros((max(0, wanted - reach), len(rules)), np.float32)
         self._history = np.concatenate((older, self._history[max(0, reach - wanted) :]))
-        for watch, rule in zip(self._watches, self._rules, strict=True):
-            watch.retune(rule)
+        for column, watch in self._watches.items():
+            watch.retune(rules[column])
 
     def process(self, scores: F32, first_sample: int) -> list[Detection]:
         """(T, L) scores, the first row beginning at `first_sample`, to what they decide, in order of time."""
-        check_rows(scores, len(self._rules))
-        smoothed = self._smooth(scores)
-        above = np.any(smoothed >= self._thresholds, axis=0).tolist()
+        check_rows(scores, len(self._tuning.rules))
+        (found,) = decode([self], scores[np.newaxis], [first_sample])
+        return found
+
+    def _decide(self, smoothed: F32, above: list[int], first_sample: int) -> list[Detection]:
+        """Walk the labels that are above their threshold somewhere, or were lately, row by row."""
         found: list[tuple[int, int, Detection]] = []
-        # Nearly always nothing is going on: only labels with something to decide are walked row by row.
-        for column, watch in enumerate(self._watches):
-            if above[column] or not watch.idle:
-                for row, score in enumerate(smoothed[:, column].tolist()):
-                    detection = watch.advance(score, first_sample + row * self._row_samples)
-                    if detection is not None:
-                        found.append((row, column, self._told(detection)))
+        busy = []
+        for column in sorted({*above, *self._busy}):
+            watch = self._watch(column)
+            for row, score in enumerate(smoothed[:, column].tolist()):
+                detection = watch.advance(score, first_sample + row * self._row_samples)
+                if detection is not None:
+                    found.append((row, column, self._told(detection)))
+            if not watch.idle:
+                busy.append(column)
+        self._busy = busy
         return [detection for _, _, detection in sorted(found, key=lambda item: item[:2])]
+
+    def _watch(self, column: int) -> _Watch:
+        if column not in self._watches:
+            self._watches[column] = _Watch(self._tuning.rules[column], self._row_samples)
+        return self._watches[column]
 
     def flush(self, end_sample: int, reason: str = "stop") -> list[Detection]:
         """The stream stops or breaks here: whatever is open ends."""
-        ends = [watch.close(end_sample, reason) for watch in self._watches]
+        ends = [watch.close(end_sample, reason) for _, watch in sorted(self._watches.items())]
+        self._note_busy()
         self._history[:] = 0
         return [self._told(end) for end in ends if end is not None]
 
     def stay_quiet_after(self, former: Decoder) -> None:
         """What another decoder has told keeps its label quiet here, too."""
-        quiet_until = {watch.label: watch.quiet_until_sample for watch in former._watches}
-        for watch in self._watches:
-            watch.quiet_until_sample = max(watch.quiet_until_sample, quiet_until.get(watch.label, 0))
+        columns = {rule.name: column for column, rule in enumerate(self._tuning.rules)}
+        for other in former._watches.values():
+            if other.label in columns:
+                watch = self._watch(columns[other.label])
+                watch.quiet_until_sample = max(watch.quiet_until_sample, other.quiet_until_sample)
 
     def forget_open(self) -> None:
         """Nobody has been told of what is on: it is to begin anew."""
-        for watch in self._watches:
+        for watch in self._watches.values():
             watch.forget_open()
+        self._note_busy()
 
-    def _smooth(self, scores: F32) -> F32:
-        reach = len(self._history)
-        padded = np.concatenate((self._history, scores))
-        smoothed = np.zeros_like(scores)
-        # Summed in one fixed order, so that the pieces in which rows arrive cannot change a bit.
-        for back, weight in enumerate(self._weights):
-            smoothed += weight * padded[reach - back : len(padded) - back]
-        self._history = padded[len(padded) - reach :].copy()
-        return smoothed
+    def _note_busy(self) -> None:
+        self._busy = [column for column, watch in self._watches.items() if not watch.idle]
 
     def _told(self, detection: Detection) -> Detection:
         return replace(detection, detected_sample=detection.detected_sample + self._lookahead_samples)
+
+
+def decode(decoders: Sequence[Decoder], scores: F32, first_samples: Sequence[int]) -> list[list[Detection]]:
+    """The next rows of several streams, (N, T, L), to what each stream's decoder makes of its own."""
+    found: list[list[Detection]] = [[] for _ in decoders]
+    alike: defaultdict[int, list[int]] = defaultdict(list)
+    for place, decoder in enumerate(decoders):
+        alike[id(decoder._tuning)].append(place)
+    for places in alike.values():
+        group = [decoders[place] for place in places]
+        smoothed = _smooth(group, scores if len(group) == len(decoders) else scores[places])
+        # Nearly always nothing is going on: only labels with something to decide are looked at.
+        above = np.any(smoothed >= group[0]._tuning.thresholds, axis=1)
+        columns: defaultdict[int, list[int]] = defaultdict(list)
+        for at, column in np.argwhere(above).tolist():
+            columns[at].append(column)
+        for at, (place, decoder) in enumerate(zip(places, group, strict=True)):
+            if at in columns or decoder._busy:
+                found[place] = decoder._decide(smoothed[at], columns[at], first_samples[place])
+    return found
+
+
+def _smooth(decoders: Sequence[Decoder], scores: F32) -> F32:
+    """Scores averaged over the past, for streams with equal rules."""
+    weights = decoders[0]._tuning.weights
+    reach = len(weights) - 1
+    padded = np.concatenate((np.stack([decoder._history for decoder in decoders]), scores), axis=1)
+    smoothed = np.zeros_like(scores)
+    # Summed in one fixed order, so that the pieces in which rows arrive cannot change a bit.
+    for back, weight in enumerate(weights):
+        smoothed += weight * padded[:, reach - back : padded.shape[1] - back]
+    for decoder, own in zip(decoders, padded, strict=True):
+        decoder._history = own[len(own) - reach :].copy()
+    return smoothed
 
 
 def smoothing_weights(smoothing_ms: Sequence[float], row_ms: float) -> F32:

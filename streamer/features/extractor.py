@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
+
 import numpy as np
 
 from streamer.audio import F32
 from streamer.features.deltas import Delta
-from streamer.features.framing import Framer
+from streamer.features.framing import Framer, windows
 from streamer.features.mel import LogMel
 from streamer.features.mfcc import Mfcc
 from streamer.features.settings import HOP_SAMPLES, FeatureSettings
 
+STREAMS_AT_ONCE = 64
+"""Of equal features; more would no longer fit the processor's cache."""
+
 
 class Extractor:
-    """Samples at 16 kHz in, feature rows out; the same rows, bit for bit, for any chunking."""
+    """Samples at 16 kHz in, feature rows out; the same rows, bit for bit, for any chunking.
+
+    Either at once (`process`), or held until rows are wanted (`hold`, and `extract` for several streams).
+    """
 
     def __init__(self, settings: FeatureSettings) -> None:
         self.settings = settings
         self.size = settings.size
         self._framer = Framer()
-        self._static = Mfcc(settings) if settings.kind == "mfcc" else LogMel(settings)
+        self._static = _static_part(settings)
         width = settings.static_size
         self._deltas = [Delta(width * order, width) for order in range(1, settings.delta_order + 1)]
+        self.hold = self._framer.hold
+        self.take = self._framer.take
         self.reset()
 
     @property
     def latency_samples(self) -> int:
         """Sound needed beyond the hop that a row stands for."""
         return latency_samples(self.settings)
+
+    @property
+    def ready_frames(self) -> int:
+        """Windows that the sound held would fill."""
+        return self._framer.ready_frames
 
     def reset(self) -> None:
         """Begin a new stream."""
@@ -36,18 +52,40 @@ class Extractor:
             delta.reset()
 
     def process(self, samples: F32) -> F32:
-        """(n,) samples to the (T, size) rows that they complete."""
-        rows = self._static.rows(self._framer.process(samples))
+        """(n,) samples to the (T, size) rows that they and what was held complete."""
+        return self.derive(self._static.rows(self._framer.process(samples)))
+
+    def derive(self, rows: F32) -> F32:
+        """Static rows to those that a model sees, some later than they came where derivatives follow."""
         for delta in self._deltas:
             rows = delta.process(rows)
         return rows
 
     def flush(self) -> F32:
         """The rows still held back; the extractor is then as new."""
-        rows = self._static.rows(self._framer.flush())
+        rows = self.process(np.empty(0, np.float32))
+        self._framer.reset()
+        last = rows[:0, : self.settings.static_size]
         for delta in self._deltas:
-            rows = np.concatenate((delta.process(rows), delta.flush()))
-        return rows
+            last = np.concatenate((delta.process(last), delta.flush()))
+        return np.concatenate((rows, last)) if len(last) else rows
+
+
+@lru_cache(maxsize=16)
+def _static_part(settings: FeatureSettings) -> Mfcc | LogMel:
+    """Tables that know nothing of a stream: all share them."""
+    return Mfcc(settings) if settings.kind == "mfcc" else LogMel(settings)
+
+
+def extract(extractors: Sequence[Extractor], frames: int) -> list[F32]:
+    """The rows of each one's next `frames` windows, all of equal settings, in a few large steps."""
+    found: list[F32] = []
+    for start in range(0, len(extractors), STREAMS_AT_ONCE):
+        some = extractors[start : start + STREAMS_AT_ONCE]
+        sounds = np.stack([one.take(frames) for one in some])
+        rows = _static_part(some[0].settings).rows(windows(sounds))
+        found += map(Extractor.derive, some, rows.reshape(len(some), frames, -1))
+    return found
 
 
 def latency_samples(settings: FeatureSettings) -> int:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+from numpy.lib.stride_tricks import as_strided
 
 from streamer.audio import F32, check_samples
 from streamer.features.settings import HOP_SAMPLES, WINDOW_SAMPLES, frame_count
 
+OVERLAP_SAMPLES = WINDOW_SAMPLES - HOP_SAMPLES
+
 
 class Framer:
-    """Cuts a stream into windows; the unfinished rest waits for more samples."""
+    """Cuts a stream into windows; what is not asked for yet, and the unfinished rest, waits."""
 
-    latency_samples = WINDOW_SAMPLES - HOP_SAMPLES
+    latency_samples = OVERLAP_SAMPLES
     """A frame stands for its hop, and needs this much sound beyond it."""
 
     def __init__(self) -> None:
@@ -20,19 +22,45 @@ class Framer:
 
     def reset(self) -> None:
         """Forget everything heard."""
-        self._rest = np.empty(0, np.float32)
+        self._held: list[F32] = []
+        self._held_samples = 0
+
+    def hold(self, samples: F32) -> None:
+        """Sound that follows; the array is kept as it is, so nobody may write to it any more."""
+        if len(samples):
+            self._held.append(samples)
+            self._held_samples += len(samples)
+
+    @property
+    def ready_frames(self) -> int:
+        """Windows that the sound held would fill."""
+        return frame_count(self._held_samples)
+
+    def take(self, frames: int) -> F32:
+        """The sound of the next windows, at most as many as are ready: (frames * hop + overlap,)."""
+        heard = self._held[0] if len(self._held) == 1 else np.concatenate(self._held)
+        rest = heard[frames * HOP_SAMPLES :].copy()  # a view would keep all of it in memory
+        self._held, self._held_samples = [rest], len(rest)
+        return heard[: frames * HOP_SAMPLES + OVERLAP_SAMPLES]
 
     def process(self, samples: F32) -> F32:
         """The windows completed by these samples: (T, WINDOW_SAMPLES)."""
         check_samples(samples)
-        heard = np.concatenate((self._rest, samples))
-        frames = frame_count(len(heard))
-        self._rest = heard[frames * HOP_SAMPLES :].copy()
+        self.hold(samples.copy())
+        frames = self.ready_frames
         if frames == 0:
             return np.empty((0, WINDOW_SAMPLES), np.float32)
-        return sliding_window_view(heard, WINDOW_SAMPLES)[::HOP_SAMPLES].copy()
+        return windows(self.take(frames)[np.newaxis])
 
     def flush(self) -> F32:
         """End of the stream: a window that was never filled is not made up."""
         self.reset()
         return np.empty((0, WINDOW_SAMPLES), np.float32)
+
+
+def windows(sounds: F32) -> F32:
+    """Sounds of several streams, all (T * hop + overlap,) long, to their windows: (N * T, WINDOW_SAMPLES)."""
+    frames = frame_count(sounds.shape[1])
+    across, along = sounds.strides
+    shape, steps = (len(sounds), frames, WINDOW_SAMPLES), (across, HOP_SAMPLES * along, along)
+    return np.array(as_strided(sounds, shape, steps, writeable=False)).reshape(-1, WINDOW_SAMPLES)

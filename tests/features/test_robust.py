@@ -8,7 +8,7 @@ import pytest
 from streamer.audio import F32
 from streamer.features.extractor import Extractor
 from streamer.features.settings import FeatureSettings
-from streamer.pipeline import LOUDEST
+from streamer.intake import LOUDEST
 from tests.support.signals import noise, seconds
 
 TINY = np.finfo(np.float32)

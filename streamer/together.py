@@ -1,0 +1,98 @@
+"""Many streams at once: features, model and decoder each run for all streams that have something for them.
+
+What comes out for a stream does not depend on the others. A call has a price of its own, and streams that
+share it share its price. Where they are many, every processor takes a part of them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from typing import TypeVar
+
+import numpy as np
+
+from streamer.decoding.decoder import decode
+from streamer.features.extractor import Extractor, extract
+from streamer.features.settings import FeatureSettings
+from streamer.inference.classifier import Classifier, split_state, stack_states
+from streamer.intake import Intake, Shared
+from streamer.listener import Block, Listener
+
+STREAMS_AT_ONCE = 64
+"""In one call: from some 16 on more of them save nothing, and what they need should fit the cache."""
+WORTH_SHARING = 64
+"""Fewer are not worth waking another thread for."""
+
+One = TypeVar("One")
+
+
+def listen(intakes: Iterable[Intake]) -> None:
+    """Turn the sound that waits into rows, as far as they complete a block for some model."""
+    waiting = [shared for intake in intakes for shared in intake.shared]
+    while waiting:
+        ready: defaultdict[tuple[FeatureSettings, int], list[Shared]] = defaultdict(list)
+        for shared in waiting:
+            if frames := shared.due_frames:
+                ready[shared.extractor.settings, frames].append(shared)
+        for (_, frames), group in ready.items():
+            _share_out(partial(_make_rows, frames), group)
+        waiting = [shared for group in ready.values() for shared in group]
+
+
+def _make_rows(frames: int, group: Sequence[Shared]) -> None:
+    extractors: list[Extractor] = [shared.extractor for shared in group]
+    for shared, rows in zip(group, extract(extractors, frames), strict=True):
+        shared.give(rows)
+
+
+def advance(classifier: Classifier, listeners: Iterable[Listener]) -> None:
+    """Classify all blocks that are ready, those of one length together."""
+    waiting = list(listeners)
+    while waiting:
+        by_length: defaultdict[int, list[tuple[Listener, Block]]] = defaultdict(list)
+        for listener in waiting:
+            block = listener.next_block
+            if block is not None:
+                by_length[len(block.features)].append((listener, block))
+        waiting = [listener for group in by_length.values() for listener, _ in group]
+        for group in by_length.values():
+            _share_out(partial(_classify, classifier), group)
+
+
+def _classify(classifier: Classifier, group: Sequence[tuple[Listener, Block]]) -> None:
+    features = np.stack([block.features for _, block in group])
+    scores, state = classifier.step(features, stack_states([listener.state for listener, _ in group]))
+    for (listener, _), own_state in zip(group, split_state(state, len(group)), strict=True):
+        listener.state = own_state
+    detections = decode(
+        [listener.decoder for listener, _ in group], scores, [block.first_sample for _, block in group]
+    )
+    for (listener, _), own, found in zip(group, scores, detections, strict=True):
+        listener.accept(own, found)
+
+
+def _share_out(work: Callable[[Sequence[One]], None], group: Sequence[One]) -> None:
+    """Do it for all of a group, a part at a time; numpy and onnxruntime let other threads run meanwhile."""
+    hands = _processors() if len(group) >= WORTH_SHARING else 1
+    size = min(STREAMS_AT_ONCE, -(-len(group) // hands))
+    parts = [group[start : start + size] for start in range(0, len(group), size)]
+    given = [_helpers().submit(work, part) for place, part in enumerate(parts) if place % hands]
+    for part in parts[::hands]:
+        work(part)
+    for done in given:
+        done.result()
+
+
+def _processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def _helpers() -> ThreadPoolExecutor:
+    """Made when there are that many streams for the first time."""
+    return ThreadPoolExecutor(max(1, _processors() - 1), thread_name_prefix="together")
