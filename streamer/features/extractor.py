@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 
-from streamer.audio import F32
+from streamer.audio import F32, check_samples
 from streamer.features.deltas import Delta
-from streamer.features.framing import Framer, windows
-from streamer.features.mel import LogMel
-from streamer.features.mfcc import Mfcc
+from streamer.features.framing import Framer
 from streamer.features.settings import HOP_SAMPLES, FeatureSettings
+from streamer.features.static import static_rows
 
 STREAMS_AT_ONCE = 64
 """Of equal features; more would no longer fit the processor's cache."""
@@ -28,7 +26,7 @@ class Extractor:
         self.settings = settings
         self.size = settings.size
         self._framer = Framer()
-        self._static = _static_part(settings)
+        self._static = static_rows(settings)
         width = settings.static_size
         self._deltas = [Delta(width * order, width) for order in range(1, settings.delta_order + 1)]
         self.hold = self._framer.hold
@@ -53,7 +51,12 @@ class Extractor:
 
     def process(self, samples: F32) -> F32:
         """(n,) samples to the (T, size) rows that they and what was held complete."""
-        return self.derive(self._static.rows(self._framer.process(samples)))
+        check_samples(samples)
+        self._framer.hold(samples.copy())
+        frames = self._framer.ready_frames
+        if frames == 0:
+            return np.empty((0, self.size), np.float32)
+        return self.derive(self._static.rows(self._framer.take(frames)[np.newaxis]))
 
     def derive(self, rows: F32) -> F32:
         """Static rows to those that a model sees, some later than they came where derivatives follow."""
@@ -65,16 +68,10 @@ class Extractor:
         """The rows still held back; the extractor is then as new."""
         rows = self.process(np.empty(0, np.float32))
         self._framer.reset()
-        last = rows[:0, : self.settings.static_size]
+        last = np.empty((0, self.settings.static_size), np.float32)
         for delta in self._deltas:
             last = np.concatenate((delta.process(last), delta.flush()))
         return np.concatenate((rows, last)) if len(last) else rows
-
-
-@lru_cache(maxsize=16)
-def _static_part(settings: FeatureSettings) -> Mfcc | LogMel:
-    """Tables that know nothing of a stream: all share them."""
-    return Mfcc(settings) if settings.kind == "mfcc" else LogMel(settings)
 
 
 def extract(extractors: Sequence[Extractor], frames: int) -> list[F32]:
@@ -83,7 +80,7 @@ def extract(extractors: Sequence[Extractor], frames: int) -> list[F32]:
     for start in range(0, len(extractors), STREAMS_AT_ONCE):
         some = extractors[start : start + STREAMS_AT_ONCE]
         sounds = np.stack([one.take(frames) for one in some])
-        rows = _static_part(some[0].settings).rows(windows(sounds))
+        rows = static_rows(some[0].settings).rows(sounds)
         found += map(Extractor.derive, some, rows.reshape(len(some), frames, -1))
     return found
 
