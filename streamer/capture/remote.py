@@ -137,14 +137,14 @@ class RemoteSource:
         self._move_ready()
         if not self._pieces:
             return None
-        first_sample = self._pieces[0].first_sample
-        parts, end_sample, captured_s = [], first_sample, 0.0
+        first_sample, end_sample, part, captured_s = self._pieces.popleft()
+        assert part is not None  # of gaps the assembler tells by leaving them out
+        parts = [part]
         while self._pieces and self._pieces[0].first_sample == end_sample:
-            piece = self._pieces.popleft()
-            assert piece.samples is not None
-            parts.append(piece.samples)
-            end_sample, captured_s = piece.end_sample, piece.captured_s
-        samples = to_float(parts[0] if len(parts) == 1 else np.concatenate(parts))
+            _, end_sample, part, captured_s = self._pieces.popleft()
+            assert part is not None
+            parts.append(part)
+        samples = to_float(part if len(parts) == 1 else np.concatenate(parts))
         age_s = self._clock_s() - captured_s
         return Chunk(samples, first_sample, self._utc_clock_s() - age_s)
 
