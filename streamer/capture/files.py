@@ -133,15 +133,18 @@ class SoundFileSource:
         if self._damaged:
             return None
         count = max(1, round(self._block_s * self.rate_hz))
-        frames = np.full((count, self.channels), np.nan, np.float32)
+        frames = np.empty((count, self.channels), np.float32)
+        frames.fill(np.nan)
         try:
-            got = len(self._file.read(out=frames))
+            got = self._file.buffer_read_into(frames.data, "float32")  # half the price of `read`
         except RuntimeError:  # soundfile.LibsndfileError; what was decoded before it is in `frames`
             self._damaged = True
             got = count - int(np.argmin(np.isnan(frames[::-1, 0]))) if np.isfinite(frames[:, 0]).any() else 0
         if not got:
             return None
         self._round_samples += got
+        if self.channels == 1:
+            return frames[:got, 0]
         return mix_to_mono(frames[:got], np.empty(got, np.float32))
 
     def _end_round(self) -> None:

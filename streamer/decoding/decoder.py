@@ -44,6 +44,7 @@ class _Tuning:
         self.weights = smoothing_weights([rule.smoothing_ms for rule in rules], row_ms)
         never = np.inf  # a label that is switched off is never above its threshold
         self.thresholds = np.array([rule.threshold if rule.enabled else never for rule in rules], np.float32)
+        self.near_thresholds = self.thresholds * np.float32(1 - 1e-4)  # sums of weighted scores are rounded
 
 
 _tuning = lru_cache(maxsize=64)(_Tuning)
@@ -85,8 +86,9 @@ class Decoder:
         (found,) = decode([self], scores[np.newaxis], [first_sample])
         return found
 
-    def _decide(self, smoothed: F32, above: list[int], first_sample: int) -> list[Detection]:
+    def _decide(self, smoothed: F32, first_sample: int) -> list[Detection]:
         """Walk the labels that are above their threshold somewhere, or were lately, row by row."""
+        above: list[int] = np.flatnonzero(np.any(smoothed >= self._tuning.thresholds, axis=0)).tolist()
         found: list[tuple[int, int, Detection]] = []
         busy = []
         for column in sorted({*above, *self._busy}):
@@ -136,34 +138,33 @@ class Decoder:
 def decode(decoders: Sequence[Decoder], scores: F32, first_samples: Sequence[int]) -> list[list[Detection]]:
     """The next rows of several streams, (N, T, L), to what each stream's decoder makes of its own."""
     found: list[list[Detection]] = [[] for _ in decoders]
+    if scores.shape[1] == 0:
+        return found
     alike: defaultdict[int, list[int]] = defaultdict(list)
     for place, decoder in enumerate(decoders):
         alike[id(decoder._tuning)].append(place)
     for places in alike.values():
         group = [decoders[place] for place in places]
-        smoothed = _smooth(group, scores if len(group) == len(decoders) else scores[places])
-        # Nearly always nothing is going on: only labels with something to decide are looked at.
-        above = np.any(smoothed >= group[0]._tuning.thresholds, axis=1)
-        columns: defaultdict[int, list[int]] = defaultdict(list)
-        for at, column in np.argwhere(above).tolist():
-            columns[at].append(column)
+        tuning = group[0]._tuning
+        own = scores if len(group) == len(decoders) else scores[places]
+        padded = np.concatenate((np.stack([decoder._history for decoder in group]), own), axis=1)
+        # Nearly always nothing is going on. No average is above a threshold that no score reaches.
+        near = (np.maximum.reduce(padded, axis=1) >= tuning.near_thresholds).any(axis=1).tolist()
+        reach = len(tuning.weights) - 1
         for at, (place, decoder) in enumerate(zip(places, group, strict=True)):
-            if at in columns or decoder._busy:
-                found[place] = decoder._decide(smoothed[at], columns[at], first_samples[place])
+            if near[at] or decoder._busy:
+                found[place] = decoder._decide(_smooth(padded[at], tuning.weights), first_samples[place])
+            decoder._history = padded[at, padded.shape[1] - reach :].copy()
     return found
 
 
-def _smooth(decoders: Sequence[Decoder], scores: F32) -> F32:
-    """Scores averaged over the past, for streams with equal rules."""
-    weights = decoders[0]._tuning.weights
+def _smooth(padded: F32, weights: F32) -> F32:
+    """Scores averaged over the past: (reach + T, L) to (T, L)."""
     reach = len(weights) - 1
-    padded = np.concatenate((np.stack([decoder._history for decoder in decoders]), scores), axis=1)
-    smoothed = np.zeros_like(scores)
+    smoothed = np.zeros((len(padded) - reach, padded.shape[1]), np.float32)
     # Summed in one fixed order, so that the pieces in which rows arrive cannot change a bit.
     for back, weight in enumerate(weights):
-        smoothed += weight * padded[:, reach - back : padded.shape[1] - back]
-    for decoder, own in zip(decoders, padded, strict=True):
-        decoder._history = own[len(own) - reach :].copy()
+        smoothed += weight * padded[reach - back : len(padded) - back]
     return smoothed
 
 
