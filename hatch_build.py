@@ -14,11 +14,11 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE = Path("streamer/features/kernel.c")
-LIBRARY = SOURCE.with_name("libkernel.so")
-# No fused operations: with them each kind of processor would give other last bits.
+SOURCES = [Path("streamer/features/kernel.c"), Path("streamer/inference/kernel.c")]
+LIBRARY = Path("streamer/libkernel.so")
+# No fused operations but where asked for: with them each kind of processor would give other last bits.
 OPTIONS = [
-    "-std=c11",
+    "-std=gnu11",
     "-O3",
     "-ffp-contract=off",
     "-fno-math-errno",
@@ -39,7 +39,7 @@ class KernelHook(BuildHookInterface):  # type: ignore[type-arg]
         if self.target_name != "wheel":
             return
         if why := compile_kernel(Path(self.root)):
-            self.app.display_warning(f"The kernel for features is left out, numpy does its work: {why}")
+            self.app.display_warning(f"The kernel is left out, numpy and onnxruntime do its work: {why}")
             return
         build_data["artifacts"].append(f"/{LIBRARY}")
         build_data["pure_python"] = False
@@ -49,15 +49,15 @@ class KernelHook(BuildHookInterface):  # type: ignore[type-arg]
 
 def compile_kernel(root: Path) -> str:
     """Why it cannot be had; "" where it is there."""
-    source, library = root / SOURCE, root / LIBRARY
-    if library.exists() and library.stat().st_mtime > max(map(_changed_s, (source, Path(__file__)))):
+    sources, library = [root / source for source in SOURCES], root / LIBRARY
+    if library.exists() and _changed_s(library) > max(map(_changed_s, (*sources, Path(__file__)))):
         return ""
     library.unlink(missing_ok=True)  # an old one would be worse than none
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if not compiler:
         return "there is no C compiler"
     made = library.with_suffix(f".{os.getpid()}")  # it takes its place at once: others may be running
-    command = [*compiler.split(), *OPTIONS, str(source), "-o", str(made), "-lm"]
+    command = [*compiler.split(), *OPTIONS, *map(str, sources), "-o", str(made), "-lm"]
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE_S)
         made.replace(library)

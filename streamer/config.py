@@ -45,7 +45,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     bundle: str = "default"
     bundles: list[str] = []
     """Several, side by side on every stream, instead of that one."""
-    variant: Literal["onnx", "onnx-int8", "torch"] = "onnx"
+    variant: Literal["auto", "kernel", "onnx", "onnx-int8", "torch"] = "auto"
 
     @property
     def names(self) -> list[str]:

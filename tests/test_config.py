@@ -111,7 +111,7 @@ def test_five_mistakes_are_all_told(file: Path) -> None:
             "publish.endpoints: 'tcp://*:1', legal values: a list, each a text",
         ),
         ("[publish]\nendpoints = [1]", "publish.endpoints: [1], legal values: a list, each a text"),
-        ("[model]\nvariant = 'tf'", "model.variant: 'tf', legal values: onnx, onnx-int8, torch"),
+        ("[model]\nvariant = 'tf'", "model.variant: 'tf', legal values: auto, kernel, onnx, onnx-int8, torch"),
         ("[[stream]]\nloop = 'yes'", "stream.loop: 'yes', legal values: true, false"),
         (
             "[[stream]]\nname = 'a.b'",
@@ -419,7 +419,7 @@ SETTINGS = {
     "model": {
         "bundle": TEXTS,
         "bundles": st.lists(TEXTS, min_size=1, max_size=3, unique=True),
-        "variant": st.sampled_from(["onnx", "onnx-int8", "torch"]),
+        "variant": st.sampled_from(["auto", "kernel", "onnx", "onnx-int8", "torch"]),
     },
     "engine": {
         "hop_ms": st.integers(10, 2000),

@@ -83,18 +83,18 @@ def _about() -> Iterator[str]:
     yield f"{'processor':<12} {os.cpu_count()} cores, load {load}"
     yield f"{'packages':<12} {', '.join(_versions())}"
     yield f"{'PortAudio':<12} {_portaudio()}"
-    yield f"{'features':<12} {_features()}"
+    yield f"{'kernel':<12} {_kernel()}"
     variables = [
         f"{name}={text}" for name, text in sorted(os.environ.items()) if name.startswith("STREAMER_")
     ]
     yield f"{'environment':<12} {', '.join(variables) or 'no STREAMER_ variables'}"
 
 
-def _features() -> str:
-    from streamer.features.kernel import SWITCH, library
+def _kernel() -> str:
+    from streamer.kernel import SWITCH, library
 
     if library() is not None:
-        return "compiled kernel"
+        return "built: features and LSTM models"
     if os.environ.get(SWITCH) == "0":
         return f"numpy, as {SWITCH}=0 asks for"
     return "numpy; pip builds a kernel, which is faster, where there is a C compiler (apt-get install gcc)"

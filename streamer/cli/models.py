@@ -45,13 +45,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _describe(bundle: Bundle) -> str:
-    from streamer.inference.model import VARIANTS
+    from streamer.inference.model import VARIANTS, variant_of
 
     manifest = bundle.manifest
     lines = [
         f"{manifest.name} {manifest.version}: {manifest.description}",
         f"folder    {bundle.folder}",
-        f"variants  {', '.join(variant for variant in VARIANTS if variant in manifest.files)}",
+        f"variants  {', '.join(variant for variant in VARIANTS if variant in manifest.files)}; "
+        f"runs as {variant_of(bundle, 'auto')} here",
         f"network   {manifest.network.layers} x {manifest.network.hidden} {manifest.network.type}, "
         f"a score row every {10 * manifest.network.stride} ms",
         f"features  {manifest.features.kind}, {manifest.features.size} numbers every 10 ms",

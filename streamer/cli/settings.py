@@ -45,7 +45,9 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
         help="name or folder of a model bundle (default: default); can be repeated: several side by side",
     )
     parser.add_argument(
-        "--variant", choices=("onnx", "onnx-int8", "torch"), help="how to run it (default: onnx)"
+        "--variant",
+        choices=("auto", "kernel", "onnx", "onnx-int8", "torch"),
+        help="how to run it (default: auto, the compiled kernel where it can, else onnx)",
     )
     parser.add_argument(
         "--hop-ms", type=int, metavar="MS", help="sound for one call of the model (default: 80)"

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import math
-import os
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,10 +14,6 @@ from numpy.typing import NDArray
 
 from streamer.audio import F32
 from streamer.features.settings import FFT_SIZE, HOP_SAMPLES, WINDOW_SAMPLES, FeatureSettings
-
-LIBRARY = Path(__file__).with_name("libkernel.so")
-SWITCH = "STREAMER_KERNEL"
-"""Set to 0 in the environment, numpy is used all the same."""
 
 _HALF = FFT_SIZE // 2
 _POINTER = ctypes.c_void_p
@@ -44,20 +37,6 @@ class _Tables(ctypes.Structure):
     )
 
 
-@cache
-def library() -> ctypes.CDLL | None:
-    """The kernel; None where it was not built, does not load, or is switched off."""
-    if os.environ.get(SWITCH, "1") == "0":
-        return None
-    try:
-        found = ctypes.CDLL(str(LIBRARY))
-    except OSError:
-        return None
-    found.streamer_rows.argtypes = [_POINTER, _POINTER, *[ctypes.c_int64] * 3, _POINTER]
-    found.streamer_rows.restype = None
-    return found
-
-
 class KernelRows:
     """Sounds to static rows, by the kernel."""
 
@@ -73,6 +52,8 @@ class KernelRows:
     ) -> None:
         self.size = settings.static_size
         self._call = kernel.streamer_rows
+        self._call.argtypes = [_POINTER, _POINTER, *[ctypes.c_int64] * 3, _POINTER]
+        self._call.restype = None
         first = [int(np.argmax(column > 0)) for column in mel.T]
         width = [int(np.count_nonzero(column)) for column in mel.T]
         triangles = [column[at : at + count] for column, at, count in zip(mel.T, first, width, strict=True)]

@@ -7,10 +7,11 @@ from typing import Protocol
 
 from streamer.audio import F32
 from streamer.features.framing import windows
-from streamer.features.kernel import KernelRows, library
+from streamer.features.kernel import KernelRows
 from streamer.features.mel import INT16_SCALE, LOG_FLOOR, LogMel, mel_weights, povey_window
 from streamer.features.mfcc import Mfcc, cepstral_matrix
 from streamer.features.settings import FeatureSettings
+from streamer.kernel import library
 
 
 class StaticRows(Protocol):

@@ -10,7 +10,8 @@ from streamer.errors import ConfigError, MissingExtra
 from streamer.inference.bundle import Bundle, load_bundle
 from streamer.inference.classifier import Classifier
 
-VARIANTS = ("onnx", "onnx-int8", "torch")
+VARIANTS = ("auto", "kernel", "onnx", "onnx-int8", "torch")
+"""`auto` is the kernel where it can run the network, else onnx."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Model:
     labels: list[str]
     """In the order of the score columns."""
     variant: str = "onnx"
+    """Which way it runs; never `auto`."""
 
     @property
     def name(self) -> str:
@@ -29,20 +31,23 @@ class Model:
         return self.bundle.manifest.name
 
 
-def open_model(name_or_path: str | Path, variant: str = "onnx") -> Model:
+def open_model(name_or_path: str | Path, variant: str = "auto") -> Model:
     """Find a bundle, check it and load it; raises StreamerError."""
     return _open(load_bundle(name_or_path), variant)
 
 
 def open_models(
-    names: Sequence[str | Path], variant: str = "onnx", known: Iterable[Model] = ()
+    names: Sequence[str | Path], variant: str = "auto", known: Iterable[Model] = ()
 ) -> list[Model]:
     """Bundles that are to listen side by side; those that are known and unchanged are not loaded again.
 
     All are checked before any is loaded. Raises StreamerError.
     """
     loaded = {(model.bundle.sha256, model.variant): model for model in known}
-    return [loaded.get((bundle.sha256, variant)) or _open(bundle, variant) for bundle in load_bundles(names)]
+    return [
+        loaded.get((bundle.sha256, variant_of(bundle, variant))) or _open(bundle, variant)
+        for bundle in load_bundles(names)
+    ]
 
 
 def load_bundles(names: Sequence[str | Path]) -> list[Bundle]:
@@ -69,14 +74,29 @@ def _called(bundle: Bundle) -> str:
     return name if bundle.folder.name == name else f"{name} ({bundle.folder})"
 
 
+def variant_of(bundle: Bundle, variant: str) -> str:
+    """What `auto` means for this bundle, on this machine."""
+    if variant != "auto":
+        return variant
+    from streamer.inference.kernel_backend import can_run
+
+    return "kernel" if can_run(bundle) else "onnx"
+
+
 def _open(bundle: Bundle, variant: str) -> Model:
+    variant = variant_of(bundle, variant)
     return Model(bundle, open_classifier(bundle, variant), bundle.label_names, variant)
 
 
-def open_classifier(bundle: Bundle, variant: str = "onnx") -> Classifier:
+def open_classifier(bundle: Bundle, variant: str = "auto") -> Classifier:
     """One variant of a bundle, ready to run; torch is imported for its own variant only."""
     if variant not in VARIANTS:
         raise ConfigError([f"model.variant: {variant!r}, legal values: {', '.join(VARIANTS)}"])
+    variant = variant_of(bundle, variant)
+    if variant == "kernel":
+        from streamer.inference.kernel_backend import KernelClassifier
+
+        return KernelClassifier(bundle)
     if variant != "torch":
         from streamer.inference.onnx_backend import OnnxClassifier
 

@@ -13,9 +13,9 @@ import pytest
 
 from streamer.audio import F32
 from streamer.features import static
-from streamer.features.kernel import SWITCH, library
 from streamer.features.settings import FeatureSettings
 from streamer.features.static import NumpyRows, StaticRows
+from streamer.kernel import SWITCH, library
 
 ROOT = Path(__file__).resolve().parents[2]
 AGREE = 5e-4
@@ -82,7 +82,7 @@ def test_a_row_depends_on_its_window_alone(name: str, way: str, rng: np.random.G
 
 
 def test_it_can_be_switched_off() -> None:
-    code = "from streamer.features.kernel import library; print(library())"
+    code = "from streamer.kernel import library; print(library())"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
@@ -102,13 +102,14 @@ def test_without_a_compiler_there_is_none(
     """The package is installed all the same, and an old kernel does not stay."""
     pytest.importorskip("hatchling", reason="hatchling builds the wheel (extra: test)")
     monkeypatch.syspath_prepend(str(ROOT))
-    from hatch_build import LIBRARY, SOURCE, compile_kernel
+    from hatch_build import LIBRARY, SOURCES, compile_kernel
 
-    (tmp_path / SOURCE).parent.mkdir(parents=True)
-    shutil.copy(ROOT / SOURCE, tmp_path / SOURCE)
+    for source in SOURCES:
+        (tmp_path / source).parent.mkdir(parents=True)
+        shutil.copy(ROOT / source, tmp_path / source)
     (tmp_path / LIBRARY).write_bytes(b"old")
     os.utime(tmp_path / LIBRARY, (0, 0))
     monkeypatch.setenv("CC", compiler)
     assert compile_kernel(tmp_path)
     assert not (tmp_path / LIBRARY).exists()
-    assert [path.name for path in (tmp_path / SOURCE).parent.iterdir()] == ["kernel.c"]
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"kernel.c"}

@@ -12,11 +12,14 @@ import pytest
 
 from streamer.audio import F32
 from streamer.decoding.rules import LabelRule
+from streamer.errors import BundleError, ConfigError
 from streamer.features.settings import FeatureSettings
+from streamer.inference import kernel_backend
 from streamer.inference.bundle import Bundle, Provenance, load_bundle
 from streamer.inference.classifier import Classifier, State, split_state, stack_states
-from streamer.inference.model import open_classifier
+from streamer.inference.model import open_classifier, variant_of
 from streamer.inference.spec import LstmSpec
+from streamer.kernel import library
 from tests.support.chunks import told
 from training.export.bundle_writer import write_bundle
 from training.export.onnx_graph import network_graph, network_state
@@ -24,7 +27,9 @@ from training.export.onnx_graph import network_graph, network_state
 AGREE = 1e-5
 HAVE_TORCH = importlib.util.find_spec("torch") is not None
 needs_torch = pytest.mark.skipif(not HAVE_TORCH, reason="torch is not installed")
-VARIANTS = ["onnx", pytest.param("torch", marks=needs_torch)]
+needs_kernel = pytest.mark.skipif(library() is None, reason="the kernel was not built")
+OTHERS = [pytest.param("kernel", marks=needs_kernel), pytest.param("torch", marks=needs_torch)]
+VARIANTS = ["onnx", *OTHERS]
 
 WIDE = LstmSpec(inputs=26, outputs=7, stride=3, front=24, hidden=32, layers=3)
 
@@ -144,17 +149,17 @@ def assert_states_near(got: State, expected: State, what: str) -> None:
         assert_near(one, other, f"{what}, state {index}")
 
 
-@needs_torch
-@pytest.mark.parametrize("streams", [1, 3])
-def test_onnx_and_torch_agree_over_a_thousand_chunks(
-    bundle: Bundle, rng: np.random.Generator, streams: int
+@pytest.mark.parametrize("variant", OTHERS)
+@pytest.mark.parametrize("streams", [1, 3, 9])
+def test_it_agrees_with_onnx_over_a_thousand_chunks(
+    bundle: Bundle, rng: np.random.Generator, streams: int, variant: str
 ) -> None:
-    onnx, torch = open_classifier(bundle, "onnx"), open_classifier(bundle, "torch")
+    onnx, other_way = open_classifier(bundle, "onnx"), open_classifier(bundle, variant)
     pieces = cut_rows(rng, onnx, rows(onnx, rng, streams, 3000), 1000)
     lengths = told([piece.shape[1] for piece in pieces])
     assert min(piece.shape[1] for piece in pieces) == 0
     scores, state = run(onnx, pieces)
-    other, other_state = run(torch, pieces)
+    other, other_state = run(other_way, pieces)
     assert_near(scores, other, lengths)
     assert_states_near(state, other_state, lengths)
     assert scores.min() >= 0
@@ -308,7 +313,7 @@ def test_stack_and_split_are_each_others_inverse(rng: np.random.Generator) -> No
 
 
 def test_one_thread_that_never_spins(tiny_bundle: Path) -> None:
-    session = open_classifier(load_bundle(tiny_bundle))._session  # type: ignore[attr-defined]
+    session = open_classifier(load_bundle(tiny_bundle), "onnx")._session  # type: ignore[attr-defined]
     options = session.get_session_options()
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
     for pool in ("intra_op", "inter_op"):
@@ -316,15 +321,73 @@ def test_one_thread_that_never_spins(tiny_bundle: Path) -> None:
     assert session.get_providers() == ["CPUExecutionProvider"]
 
 
-@needs_torch
-@pytest.mark.parametrize("front", [0, 5])
+@pytest.mark.parametrize("variant", OTHERS)
+@pytest.mark.parametrize("front", [0, 5, 70])
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("stride", [1, 4])
 def test_every_shape_of_network(
-    tmp_path: Path, rng: np.random.Generator, front: int, layers: int, stride: int
+    tmp_path: Path, rng: np.random.Generator, front: int, layers: int, stride: int, variant: str
 ) -> None:
     spec = LstmSpec(inputs=26, outputs=1, stride=stride, front=front, hidden=6, layers=layers)
     bundle = write(tmp_path / "some", spec, random_weights(spec, rng))
-    onnx, torch = open_classifier(bundle, "onnx"), open_classifier(bundle, "torch")
+    onnx, other = open_classifier(bundle, "onnx"), open_classifier(bundle, variant)
     pieces = cut_rows(rng, onnx, rows(onnx, rng, 2, 60), 20)
-    assert_near(run(onnx, pieces)[0], run(torch, pieces)[0], told([piece.shape[1] for piece in pieces]))
+    assert_near(run(onnx, pieces)[0], run(other, pieces)[0], told([piece.shape[1] for piece in pieces]))
+
+
+@needs_kernel
+def test_the_kernel_gives_the_same_bits_in_any_company(bundle: Bundle, rng: np.random.Generator) -> None:
+    """Of streams: whichever others are in the call, each of its sums goes in the same order."""
+    kernel = open_classifier(bundle, "kernel")
+    features = rows(kernel, rng, 7, 9)
+    together, after = kernel.step(features, kernel.initial_state(7))
+    for n, own_after in enumerate(split_state(after, 7)):
+        alone, alone_after = kernel.step(features[n : n + 1], kernel.initial_state(1))
+        np.testing.assert_array_equal(alone[0], together[n])
+        for one, other in zip(alone_after, own_after, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@needs_kernel
+def test_scores_far_out_are_finite(tiny_bundle: Path) -> None:
+    kernel = open_classifier(load_bundle(tiny_bundle), "kernel")
+    for value in (0.0, 1e-44, 1e6, -1e6, 3e38):
+        features = np.full((1, 20 * kernel.stride, kernel.n_features), value, np.float32)
+        scores, _ = kernel.step(features, kernel.initial_state())
+        assert ((scores >= 0) & (scores <= 1)).all(), value
+
+
+def test_what_runs_a_model_by_itself(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel where there is one, else onnx; asked for without being there, it is refused."""
+    if library() is not None:
+        assert variant_of(bundle, "auto") == "kernel"
+    monkeypatch.setattr(kernel_backend, "library", lambda: None)
+    assert variant_of(bundle, "auto") == "onnx"
+    with pytest.raises(ConfigError, match="kernel was not built"):
+        open_classifier(bundle, "kernel")
+
+
+SPOILT = {
+    "cut short": lambda content: content[:-4],
+    "no length": lambda content: content[:5],
+    "no header": lambda content: content[:8] + b"[" + content[9:],
+    "a length beyond the file": lambda content: (2**60).to_bytes(8, "little") + content[8:],
+    "other numbers": lambda content: content.replace(b'"F32"', b'"F16"', 1),
+    "another shape": lambda content: content.replace(b"[24,78]", b"[78,24]"),
+        b"[24, 78]", b"[12,156]"
+    ),
+    "an offset below nought": lambda content: content.replace(b'"data_offsets":[0', b'"data_offsets":[-1', 1),
+    "a name that is not there": lambda content: content.replace(b"head.bias", b"tail.bias"),
+}
+
+
+@needs_kernel
+@pytest.mark.parametrize("what", SPOILT)
+def test_weights_that_do_not_fit_are_refused(what: str, tmp_path: Path, rng: np.random.Generator) -> None:
+    bundle = write(tmp_path / "wide", WIDE, random_weights(WIDE, rng))
+    path = bundle.file("torch")
+    content = path.read_bytes()
+    path.write_bytes(SPOILT[what](content))
+    assert path.read_bytes() != content, "nothing was spoilt"
+    with pytest.raises(BundleError, match="the weights do not fit"):
+        open_classifier(bundle, "kernel")

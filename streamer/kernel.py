@@ -1,0 +1,24 @@
+"""The compiled parts, where they were built; without them numpy and onnxruntime do the same work."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from functools import cache
+from pathlib import Path
+
+LIBRARY = Path(__file__).with_name("libkernel.so")
+"""From features/kernel.c and inference/kernel.c, by hatch_build.py."""
+SWITCH = "STREAMER_KERNEL"
+"""Set to 0 in the environment, it is not used although it is there."""
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The kernel; None where it was not built, does not load, or is switched off."""
+    if os.environ.get(SWITCH, "1") == "0":
+        return None
+    try:
+        return ctypes.CDLL(str(LIBRARY))
+    except OSError:
+        return None
