@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from streamer.capture import head_start
 from streamer.commands import Commands
 from streamer.config import Config
 from streamer.delivery.endpoints import RuntimeDirectory, runtime_directory
@@ -25,7 +26,6 @@ from streamer.heartbeat import Heartbeat
 from streamer.logs import set_level
 from streamer.outgoing import find_security, open_outlet, open_shelf
 from streamer.reload import Prepared, Reloader
-from streamer.remote_streams import RemoteStreams
 from streamer.signals import Signals
 from streamer.streams import Streams, announce
 from streamer.systemd import Notifier
@@ -107,8 +107,12 @@ class Service:
         teller = self._teller = Teller(run_id, self._outlet, self._display, shelf)
         streams = self._streams = Streams(config, models, teller, self._selector)
         stack.callback(streams.close)
+        stack.callback(head_start.end)  # those of streams that do not open
         streams.open()
+        head_start.end()
         if config.ingest.endpoints:
+            from streamer.remote_streams import RemoteStreams  # most take no sound from elsewhere
+
             streams.remote = RemoteStreams(config, models, find_security(config))
         self._heartbeat = Heartbeat(
             teller,

@@ -21,6 +21,17 @@ KILLED_S = 0.25
 """A killed process is gone at once, unless a driver holds it."""
 READ_BYTES = 65_536
 
+
+def recorder_order(
+    device: str | int | None, rate_hz: int | None, channels: int | None, ring_s: float, wake_ms: float
+) -> dict[str, Any]:
+    """What a microphone wants of its recorder."""
+    return {
+        "device": device, "name": None, "rate_hz": rate_hz, "channels": channels, "ring_s": ring_s,
+        "block_s": wake_ms / 1000,
+    }  # fmt: skip
+
+
 _unburied: list[subprocess.Popen[bytes]] = []
 """Killed, and held by a driver when we last looked."""
 

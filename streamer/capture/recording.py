@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from streamer.audio import F32
+from streamer.capture import head_start
 from streamer.capture.device_clock import DeviceClock
 from streamer.capture.devices import InputDevice
 from streamer.capture.recorder_process import PROGRAM, RecorderProcess
@@ -28,7 +29,8 @@ class Recording:
     """Starts a recorder, takes what it captures, and counts what is lost."""
 
     def __init__(self, order: dict[str, Any], program: Sequence[str] = PROGRAM) -> None:
-        self._process = RecorderProcess(order, program)
+        early = head_start.take(order) if program is PROGRAM else None
+        self._process = early or RecorderProcess(order, program)
         self.refusal: Refused | None = None
         """Why there is no sound, or no more."""
         self.device: InputDevice | None = None
