@@ -24,6 +24,7 @@ from streamer.delivery.requests import Reload
 from streamer.errors import SoundError, StreamerError
 from streamer.heartbeat import Heartbeat
 from streamer.logs import set_level
+from streamer.memory import give_back
 from streamer.outgoing import find_security, open_outlet, open_shelf
 from streamer.reload import Prepared, Reloader
 from streamer.signals import Signals
@@ -100,6 +101,7 @@ class Service:
             self._streams.all, stop=self._signals.ask_to_stop, later=self._streams.remote
         )
         self._announce()
+        give_back()
 
     def _start_listening(self, stack: contextlib.ExitStack, models: list[TunedModel], run_id: str) -> None:
         config = self._config

@@ -73,12 +73,14 @@ def _capture(order: dict[str, Any]) -> None:
     from streamer.capture.recorder_wire import opened_record
     from streamer.capture.ring_writer import RingWriter
     from streamer.errors import DeviceError
+    from streamer.memory import give_back
 
     _name_library()
     sounddevice = load_sounddevice()
     device = _find(order)
     rate_hz = order["rate_hz"] or device.default_rate_hz
     channels = order["channels"] or own_channels(device)
+    give_back()  # PortAudio has asked all that ALSA has, and ALSA has loaded libraries for video
     stream = _start(sounddevice, order, device, rate_hz, channels)
     block_frames = max(1, round(order["block_s"] * rate_hz))
     capacity_frames = max(1, round(order["ring_s"] * rate_hz)) + block_frames
