@@ -1,8 +1,8 @@
 """What a process held only while it started is given back: it is to run for months.
 
-Of the daemon that is about 1.7 MB of heap, and 20 MB of pages of libraries, most of them code with which
-onnxruntime tells itself of all that it could do. Such pages stay in the system's cache of files, and those that
-are needed after all come back from there by themselves: some hundred, within a millisecond.
+Of the daemon that is about 1.7 MB of heap, and 13 MB of pages of libraries, most of them code with which
+onnxruntime tells itself of all that it could do. Such pages stay in the system's cache of files, and those
+that are needed after all come back from there by themselves: some hundred, within a millisecond.
 """
 
 from __future__ import annotations

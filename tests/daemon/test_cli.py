@@ -123,8 +123,8 @@ def test_wrong_usage(arguments: list[str]) -> None:
 NEEDLESS = (
     *("torch", "training", "scipy", "onnx"),
     # what our own parts could bring in when nobody has asked for them
-    *("asyncio", "ssl", "difflib", "importlib.metadata", "sounddevice", "soxr", "streamer.cli.ctl"),
-    *("streamer.remote_streams", "streamer.capture.ingest", "streamer.clips"),
+    *("asyncio", "ssl", "difflib", "importlib.metadata", "numpy.typing", "sounddevice", "soxr"),
+    *("streamer.cli.ctl", "streamer.remote_streams", "streamer.capture.ingest", "streamer.clips"),
 )
 HEAVY = ("numpy", "zmq", "onnxruntime", "torch", "soundfile", "sounddevice", "msgspec", "soxr", "asyncio")
 
