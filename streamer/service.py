@@ -59,6 +59,7 @@ class Service:
         self._started_s = time.monotonic()
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._signals)
+            stack.callback(head_start.end)  # should there be no start
             self._start(stack)
             try:
                 self._serve()
@@ -109,9 +110,8 @@ class Service:
         teller = self._teller = Teller(run_id, self._outlet, self._display, shelf)
         streams = self._streams = Streams(config, models, teller, self._selector)
         stack.callback(streams.close)
-        stack.callback(head_start.end)  # those of streams that do not open
         streams.open()
-        head_start.end()
+        head_start.end()  # nobody listens to what is left
         if config.ingest.endpoints:
             from streamer.remote_streams import RemoteStreams  # most take no sound from elsewhere
 

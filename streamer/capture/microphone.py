@@ -97,7 +97,8 @@ class Microphone:
         except BaseException:
             self.close()
             raise
-        self._patience.opened_first(time.monotonic() - began_s)
+        assert self._recording is not None
+        self._patience.opened_first(self._recording.took_s)
 
     def _is_opened(self) -> bool:
         recording = self._recording

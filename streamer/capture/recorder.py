@@ -93,6 +93,7 @@ def _capture(order: dict[str, Any]) -> None:
             rate_hz=rate_hz,
             channels=channels,
             capacity_frames=capacity_frames,
+            took_s=time.monotonic() - order["began_s"],
         ),
     )
     os.set_blocking(pipe, False)

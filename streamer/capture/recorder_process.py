@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,8 @@ class RecorderProcess:
             unless_started.pop_all()
 
     def _start(self, order: dict[str, Any], program: Sequence[str], pipe: int) -> subprocess.Popen[bytes]:
-        full_order = {**order, "pipe": pipe, "memory": self.memory, "parent": os.getpid(), "path": sys.path}
+        ours = {"memory": self.memory, "parent": os.getpid(), "path": sys.path, "began_s": time.monotonic()}
+        full_order = {**order, **ours, "pipe": pipe}
         # What ALSA and JACK print from C is no news to anybody, unless somebody looks for a fault there.
         debug = bool(os.environ.get(DEBUG_VARIABLE))
         process = subprocess.Popen(

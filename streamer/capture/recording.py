@@ -35,6 +35,8 @@ class Recording:
         """Why there is no sound, or no more."""
         self.device: InputDevice | None = None
         """None until the recorder has opened it."""
+        self.took_s = 0.0
+        """From its start until it had opened the device; we may have looked later."""
         self.rate_hz = 0
         self.channels = 0
         self.overwritten_samples = 0
@@ -70,6 +72,7 @@ class Recording:
 
     def _open(self, facts: dict[str, Any]) -> None:
         self.device = InputDevice(**facts["device"])
+        self.took_s = facts["took_s"]
         self.rate_hz, self.channels = facts["rate_hz"], facts["channels"]
         self._ring = RingReader(self._process.memory, facts["capacity_frames"], self.channels)
         self._clock = DeviceClock(self.rate_hz)
