@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -244,6 +243,8 @@ def default_config_path() -> Path | None:
 def _read_file(path: str | Path | None, faults: list[str]) -> dict[str, Any]:
     if path is None:
         return {}
+    import tomllib  # most have no file
+
     try:
         settings = tomllib.loads(Path(path).read_text("utf-8"))
     except OSError as error:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import selectors
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,9 @@ from streamer.telling import Display, Teller
 from streamer.tuned import TunedModel, joined_name, label_count, open_tuned
 
 log = logging.getLogger("streamer")
+
+LOADED_S = 1.0
+"""After the start everything has run once, and what has not will hardly run again."""
 
 
 class Service:
@@ -102,7 +106,10 @@ class Service:
             self._streams.all, stop=self._signals.ask_to_stop, later=self._streams.remote
         )
         self._announce()
-        give_back()
+        later = threading.Timer(LOADED_S, give_back)
+        later.daemon = True
+        later.start()
+        stack.callback(later.cancel)
 
     def _start_listening(self, stack: contextlib.ExitStack, models: list[TunedModel], run_id: str) -> None:
         config = self._config

@@ -80,7 +80,6 @@ def _capture(order: dict[str, Any]) -> None:
     device = _find(order)
     rate_hz = order["rate_hz"] or device.default_rate_hz
     channels = order["channels"] or own_channels(device)
-    give_back()  # PortAudio has asked all that ALSA has, and ALSA has loaded libraries for video
     stream = _start(sounddevice, order, device, rate_hz, channels)
     block_frames = max(1, round(order["block_s"] * rate_hz))
     capacity_frames = max(1, round(order["ring_s"] * rate_hz)) + block_frames
@@ -97,6 +96,7 @@ def _capture(order: dict[str, Any]) -> None:
         ),
     )
     os.set_blocking(pipe, False)
+    give_back()  # PortAudio has asked for all that ALSA has, and ALSA has loaded libraries for video
     try:
         while stream.read_available < block_frames:  # PortAudio's own wait for the first sound is a busy one
             time.sleep(PERIOD_S)
