@@ -10,13 +10,15 @@ import math
 import os
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streamer.audio import F32
 from streamer.features.settings import FFT_SIZE, HOP_SAMPLES, WINDOW_SAMPLES, FeatureSettings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 LIBRARY = Path(__file__).with_name("libkernel.so")
 SWITCH = "STREAMER_KERNEL"
