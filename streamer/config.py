@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -64,6 +62,12 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A live stream without a sample for so long is reported as stalled."""
     history_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 5.0
     """Sound kept of the daemon's own streams: on it another model warms up at a reload."""
+
+    @property
+    def wake_ms(self) -> float:
+        """How much sound a microphone wakes us for: a whole hop would add as much again to the delay, and
+        less than half of one costs more than it gains."""
+        return max(10, self.hop_ms / 2)
 
 
 class PublishConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -239,6 +243,8 @@ def default_config_path() -> Path | None:
 def _read_file(path: str | Path | None, faults: list[str]) -> dict[str, Any]:
     if path is None:
         return {}
+    import tomllib  # most have no file
+
     try:
         settings = tomllib.loads(Path(path).read_text("utf-8"))
     except OSError as error:
@@ -368,6 +374,8 @@ def _section_names() -> list[str]:
 
 
 def _meant(name: str, known: list[str]) -> str:
+    import difflib  # for typing errors only
+
     close = difflib.get_close_matches(name, known, n=1)
     return f", did you mean {close[0]}?" if close else f", legal: {', '.join(known)}"
 

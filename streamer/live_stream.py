@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -14,8 +15,6 @@ from streamer.capture.files import SoundFileSource
 from streamer.capture.microphone import Microphone
 from streamer.capture.pipe import PcmPipeSource
 from streamer.capture.source import EndOfSound, Source
-from streamer.clips.cutter import Clip
-from streamer.clips.stream_clips import StreamClips
 from streamer.config import EngineConfig, StreamConfig
 from streamer.decoding.decoder import Detection
 from streamer.decoding.rules import LabelRule
@@ -24,6 +23,10 @@ from streamer.ears import Ear, Ears
 from streamer.inference.model import Model
 from streamer.pipeline import Intake, Listener, Output, ScoreBlock
 from streamer.tuned import TunedModel, joined_name, label_count
+
+if TYPE_CHECKING:
+    from streamer.clips.cutter import Clip
+    from streamer.clips.stream_clips import StreamClips
 
 STDIN = 0
 MENDED_S = 60.0
@@ -37,13 +40,12 @@ def open_source(config: StreamConfig, engine: EngineConfig) -> Source:
         return SoundFileSource(str(config.path), realtime=config.pace == "realtime", loop=config.loop)
     if config.source == "stdin":
         return PcmPipeSource(STDIN, config.rate_hz or SAMPLE_RATE_HZ, config.channels or 1, config.format)
-    # Woken twice a hop: once would add up to a hop of delay, and more often costs more than it gains.
     return Microphone(
         config.device,
         config.rate_hz,
         config.channels,
         ring_s=engine.ring_s,
-        wake_ms=max(10, engine.hop_ms / 2),
+        wake_ms=engine.wake_ms,
         stall_s=engine.stall_s,
     )
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from streamer.clips.shelf import ClipShelf
 from streamer.config import ClipsConfig, Config
 from streamer.delivery.endpoints import (
     CONTROL,
@@ -19,6 +19,9 @@ from streamer.delivery.journal import Journal
 from streamer.delivery.journal_place import default_journal_path, state_directory
 from streamer.delivery.outlet import Outlet
 from streamer.security.setup import Security
+
+if TYPE_CHECKING:
+    from streamer.clips.shelf import ClipShelf
 
 
 def find_security(config: Config) -> Security | None:
@@ -37,6 +40,8 @@ def check_endpoints(config: Config) -> None:
 
 def open_shelf(config: ClipsConfig) -> ClipShelf:
     """The directory of clips, to be entered."""
+    from streamer.clips.shelf import ClipShelf  # most keep none
+
     directory = Path(config.directory) if config.directory else state_directory() / "clips"
     return ClipShelf(directory, config.max_mb, config.max_age_days)
 

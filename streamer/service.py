@@ -11,10 +11,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import selectors
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from streamer.capture import head_start
 from streamer.commands import Commands
 from streamer.config import Config
 from streamer.delivery.endpoints import RuntimeDirectory, runtime_directory
@@ -23,9 +25,9 @@ from streamer.delivery.requests import Reload
 from streamer.errors import SoundError, StreamerError
 from streamer.heartbeat import Heartbeat
 from streamer.logs import set_level
+from streamer.memory import give_back
 from streamer.outgoing import find_security, open_outlet, open_shelf
 from streamer.reload import Prepared, Reloader
-from streamer.remote_streams import RemoteStreams
 from streamer.signals import Signals
 from streamer.streams import Streams, announce
 from streamer.systemd import Notifier
@@ -33,6 +35,9 @@ from streamer.telling import Display, Teller
 from streamer.tuned import TunedModel, joined_name, label_count, open_tuned
 
 log = logging.getLogger("streamer")
+
+LOADED_S = 1.0
+"""After the start everything has run once, and what has not will hardly run again."""
 
 
 class Service:
@@ -58,6 +63,7 @@ class Service:
         self._started_s = time.monotonic()
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._signals)
+            stack.callback(head_start.end)  # should there be no start
             self._start(stack)
             try:
                 self._serve()
@@ -100,6 +106,10 @@ class Service:
             self._streams.all, stop=self._signals.ask_to_stop, later=self._streams.remote
         )
         self._announce()
+        later = threading.Timer(LOADED_S, give_back)
+        later.daemon = True
+        later.start()
+        stack.callback(later.cancel)
 
     def _start_listening(self, stack: contextlib.ExitStack, models: list[TunedModel], run_id: str) -> None:
         config = self._config
@@ -108,7 +118,10 @@ class Service:
         streams = self._streams = Streams(config, models, teller, self._selector)
         stack.callback(streams.close)
         streams.open()
+        head_start.end()  # nobody listens to what is left
         if config.ingest.endpoints:
+            from streamer.remote_streams import RemoteStreams  # most take no sound from elsewhere
+
             streams.remote = RemoteStreams(config, models, find_security(config))
         self._heartbeat = Heartbeat(
             teller,

@@ -6,16 +6,19 @@ import contextlib
 import logging
 import selectors
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from streamer.clips.stream_clips import StreamClips
-from streamer.config import Config, StreamConfig
+from streamer.config import ClipsConfig, Config, StreamConfig
 from streamer.due import DueStreams
 from streamer.errors import ConfigError
 from streamer.live_stream import LiveStream
 from streamer.pipeline import advance, listen
-from streamer.remote_streams import RemoteStreams
 from streamer.telling import Teller
 from streamer.tuned import TunedModel
+
+if TYPE_CHECKING:
+    from streamer.clips.stream_clips import StreamClips
+    from streamer.remote_streams import RemoteStreams
 
 log = logging.getLogger("streamer")
 
@@ -51,7 +54,7 @@ class Streams:
         with contextlib.ExitStack() as stack:
             streams = []
             for settings in wanted:
-                clips = StreamClips(config.clips) if config.clips.enabled else None
+                clips = _open_clips(config.clips) if config.clips.enabled else None
                 stream = LiveStream(
                     settings, config.engine, models, history_s=config.engine.history_s, clips=clips
                 )
@@ -206,6 +209,12 @@ class Streams:
             stream.close()
         if self.remote:
             self.remote.close()
+
+
+def _open_clips(config: ClipsConfig) -> StreamClips:
+    from streamer.clips.stream_clips import StreamClips  # most keep none
+
+    return StreamClips(config)
 
 
 def announce(streams: Sequence[LiveStream]) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from streamer.audio import Chunk
 from streamer.capture.remote import RemoteSource
-from streamer.clips.shelf import ClipShelf
 from streamer.delivery.messages import Event, Health
 from streamer.delivery.outlet import Outlet
 from streamer.ears import Ear
 from streamer.live_stream import LiveStream
 from streamer.pipeline import Output
+
+if TYPE_CHECKING:
+    from streamer.clips.shelf import ClipShelf
 
 log = logging.getLogger("streamer")
 

@@ -111,7 +111,10 @@ def test_five_mistakes_are_all_told(file: Path) -> None:
             "publish.endpoints: 'tcp://*:1', legal values: a list, each a text",
         ),
         ("[publish]\nendpoints = [1]", "publish.endpoints: [1], legal values: a list, each a text"),
-        ("[model]\nvariant = 'tf'", "model.variant: 'tf', legal values: auto, kernel, onnx, onnx-int8, torch"),
+        (
+            "[model]\nvariant = 'tf'",
+            "model.variant: 'tf', legal values: auto, kernel, onnx, onnx-int8, torch",
+        ),
         ("[[stream]]\nloop = 'yes'", "stream.loop: 'yes', legal values: true, false"),
         (
             "[[stream]]\nname = 'a.b'",

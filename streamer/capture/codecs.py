@@ -11,12 +11,11 @@ import io
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streamer.audio import F32, SAMPLE_RATE_HZ
 from streamer.errors import SoundError
 
-I16 = NDArray[np.int16]
+I16 = np.ndarray[tuple[Any, ...], np.dtype[np.int16]]
 FULL_SCALE = 2**15
 FLAC_MARK = b"fLaC"
 FLAC_EFFORT = 0.5

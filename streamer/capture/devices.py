@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 from streamer.errors import DeviceError
@@ -22,9 +22,8 @@ class NoInputDevice(DeviceError):
         super().__init__("no input device found", "plug in a microphone, or try `streamer run --demo`")
 
 
-@dataclass(frozen=True, slots=True)
-class InputDevice:
-    """One device that PortAudio can capture from."""
+class InputDevice(SimpleNamespace):
+    """One device that PortAudio can capture from. (A dataclass's import takes a recorder 9 ms and 1.2 MB.)"""
 
     index: int
     """PortAudio's number; changes when devices come and go."""

@@ -16,7 +16,7 @@ from streamer.audio import SAMPLE_RATE_HZ, Chunk
 from streamer.capture.conform import Conformer
 from streamer.capture.devices import InputDevice, NoInputDevice, describe
 from streamer.capture.patience import Patience
-from streamer.capture.recorder_process import PROGRAM
+from streamer.capture.recorder_process import PROGRAM, recorder_order
 from streamer.capture.recording import Recording
 from streamer.capture.stream_clock import StreamClock
 from streamer.errors import DeviceError
@@ -51,10 +51,7 @@ class Microphone:
         recorder: Sequence[str] = PROGRAM,
     ) -> None:
         self._wanted = device
-        self._order = {
-            "device": device, "name": None, "rate_hz": rate_hz, "channels": channels, "ring_s": ring_s,
-            "block_s": wake_ms / 1000,
-        }  # fmt: skip
+        self._order = recorder_order(device, rate_hz, channels, ring_s, wake_ms)
         self._recorder = recorder
         self._patience = Patience(stall_s)
         self._bell: select.epoll | None = None
@@ -100,7 +97,8 @@ class Microphone:
         except BaseException:
             self.close()
             raise
-        self._patience.opened_first(time.monotonic() - began_s)
+        assert self._recording is not None
+        self._patience.opened_first(self._recording.took_s)
 
     def _is_opened(self) -> bool:
         recording = self._recording

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streamer.audio import F32, Chunk
 from streamer.capture.source import EndOfSound, mix_to_mono
@@ -118,7 +117,7 @@ class PcmPipeSource:
         frame_bytes = np.dtype(type_name).itemsize * self.channels
         whole = len(data) - len(data) % frame_bytes
         self._partial = data[whole:]
-        frames: NDArray[np.float32] = np.frombuffer(data[:whole], type_name).astype(np.float32)
+        frames: F32 = np.frombuffer(data[:whole], type_name).astype(np.float32)
         if full_scale != 1:
             frames /= np.float32(full_scale)
         frames = frames.reshape(-1, self.channels)

@@ -8,7 +8,6 @@ input says, and tells through a pipe what has been written and how it went (`rec
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import signal
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from streamer.capture.ring_writer import RingWriter
     from streamer.errors import DeviceError
 
+LIBRARY = "libportaudio.so.2"
 PERIOD_S = 0.01
 """Of the device: what PortAudio chooses itself costs half as much processor time again."""
 MOST_OWN_CHANNELS = 8
@@ -73,7 +73,9 @@ def _capture(order: dict[str, Any]) -> None:
     from streamer.capture.recorder_wire import opened_record
     from streamer.capture.ring_writer import RingWriter
     from streamer.errors import DeviceError
+    from streamer.memory import give_back
 
+    _name_library()
     sounddevice = load_sounddevice()
     device = _find(order)
     rate_hz = order["rate_hz"] or device.default_rate_hz
@@ -86,19 +88,35 @@ def _capture(order: dict[str, Any]) -> None:
     os.write(
         pipe,
         opened_record(
-            device=dataclasses.asdict(device),
+            device=vars(device),
             rate_hz=rate_hz,
             channels=channels,
             capacity_frames=capacity_frames,
+            took_s=time.monotonic() - order["began_s"],
         ),
     )
     os.set_blocking(pipe, False)
+    give_back()  # PortAudio has asked for all that ALSA has, and ALSA has loaded libraries for video
     try:
         while stream.read_available < block_frames:  # PortAudio's own wait for the first sound is a busy one
             time.sleep(PERIOD_S)
         _copy(stream, ring, block_frames, pipe)
     except sounddevice.PortAudioError as error:
         raise DeviceError(_reason(error)) from error
+
+
+def _name_library() -> None:
+    """What sounddevice asks `ctypes.util` for, whose import takes 13 ms and 1.5 MB: it can run compilers."""
+    import ctypes
+    from types import ModuleType
+
+    try:
+        ctypes.CDLL(LIBRARY)
+    except OSError:
+        return  # it may have another name here
+    answer = ModuleType("ctypes.util")
+    vars(answer)["find_library"] = {"portaudio": LIBRARY}.get
+    sys.modules["ctypes.util"] = answer
 
 
 def _copy(stream: Any, ring: RingWriter, block_frames: int, pipe: int) -> None:

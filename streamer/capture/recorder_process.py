@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,17 @@ PROGRAM = (sys.executable, "-IS", str(Path(__file__).with_name("recorder.py")))
 KILLED_S = 0.25
 """A killed process is gone at once, unless a driver holds it."""
 READ_BYTES = 65_536
+
+
+def recorder_order(
+    device: str | int | None, rate_hz: int | None, channels: int | None, ring_s: float, wake_ms: float
+) -> dict[str, Any]:
+    """What a microphone wants of its recorder."""
+    return {
+        "device": device, "name": None, "rate_hz": rate_hz, "channels": channels, "ring_s": ring_s,
+        "block_s": wake_ms / 1000,
+    }  # fmt: skip
+
 
 _unburied: list[subprocess.Popen[bytes]] = []
 """Killed, and held by a driver when we last looked."""
@@ -45,7 +57,8 @@ class RecorderProcess:
             unless_started.pop_all()
 
     def _start(self, order: dict[str, Any], program: Sequence[str], pipe: int) -> subprocess.Popen[bytes]:
-        full_order = {**order, "pipe": pipe, "memory": self.memory, "parent": os.getpid(), "path": sys.path}
+        ours = {"memory": self.memory, "parent": os.getpid(), "path": sys.path, "began_s": time.monotonic()}
+        full_order = {**order, **ours, "pipe": pipe}
         # What ALSA and JACK print from C is no news to anybody, unless somebody looks for a fault there.
         debug = bool(os.environ.get(DEBUG_VARIABLE))
         process = subprocess.Popen(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from streamer.audio import F32
+from streamer.capture import head_start
 from streamer.capture.device_clock import DeviceClock
 from streamer.capture.devices import InputDevice
 from streamer.capture.recorder_process import PROGRAM, RecorderProcess
@@ -28,11 +29,14 @@ class Recording:
     """Starts a recorder, takes what it captures, and counts what is lost."""
 
     def __init__(self, order: dict[str, Any], program: Sequence[str] = PROGRAM) -> None:
-        self._process = RecorderProcess(order, program)
+        early = head_start.take(order) if program is PROGRAM else None
+        self._process = early or RecorderProcess(order, program)
         self.refusal: Refused | None = None
         """Why there is no sound, or no more."""
         self.device: InputDevice | None = None
         """None until the recorder has opened it."""
+        self.took_s = 0.0
+        """From its start until it had opened the device; we may have looked later."""
         self.rate_hz = 0
         self.channels = 0
         self.overwritten_samples = 0
@@ -68,6 +72,7 @@ class Recording:
 
     def _open(self, facts: dict[str, Any]) -> None:
         self.device = InputDevice(**facts["device"])
+        self.took_s = facts["took_s"]
         self.rate_hz, self.channels = facts["rate_hz"], facts["channels"]
         self._ring = RingReader(self._process.memory, facts["capacity_frames"], self.channels)
         self._clock = DeviceClock(self.rate_hz)

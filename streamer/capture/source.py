@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streamer.audio import F32, Chunk
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class EndOfSound(Exception):

@@ -12,11 +12,15 @@ from streamer.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_OK, ConfigError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the return value is the exit status."""
     _fill_standard_streams()
+    # Before numpy is imported: its matrices are small here, and starting a thread on each core takes the
+    # processor time of all other imports together.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     debug = False
     try:
         from streamer.cli.parser import build_parser
 
-        options = build_parser().parse_args(arguments)
+        given = sys.argv[1:] if arguments is None else arguments
+        options = build_parser(given).parse_args(given)
         debug = options.debug
         status: int = options.run(options)
         sys.stdout.flush()

@@ -7,7 +7,6 @@ import argparse
 from streamer.cli.settings import add_config_options, add_stream_options, flag_settings
 from streamer.errors import EXIT_OK
 
-NAME = "check-config"
 HELP = "Check the settings from file, environment and flags; every fault is told at once."
 EXAMPLE = """  streamer check-config
   streamer check-config --config kitchen.toml --show"""

@@ -6,7 +6,6 @@ import argparse
 
 from streamer.errors import EXIT_OK
 
-NAME = "completion"
 HELP = "Print a completion script for the shell."
 EXAMPLE = """  streamer completion bash > ~/.local/share/bash-completion/completions/streamer
   streamer completion zsh > ~/.zfunc/_streamer"""

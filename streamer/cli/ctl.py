@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from streamer.client import Control
     from streamer.delivery.requests import LabelInfo, StatusReply, StreamInfo
 
-NAME = "ctl"
 HELP = "Ask a running daemon how it is, and tell it what to do."
 EXAMPLE = """  streamer ctl status
   streamer ctl mute --stream kitchen

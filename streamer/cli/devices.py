@@ -6,7 +6,6 @@ import argparse
 
 from streamer.errors import EXIT_OK
 
-NAME = "devices"
 HELP = "List the input devices; the default one is marked."
 EXAMPLE = """  streamer devices
   streamer run --device 3
@@ -20,7 +19,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print a line for each device; none at all is a fault."""
-    import dataclasses
     import json
 
     from streamer.capture.devices import NoInputDevice, list_input_devices
@@ -30,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
         raise NoInputDevice
     for device in found:
         if options.json:
-            print(json.dumps(dataclasses.asdict(device)))
+            print(json.dumps(vars(device)))
         else:
             mark = "*" if device.is_default else " "
             print(f"{mark} {device}")

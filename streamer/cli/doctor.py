@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import os
-import platform
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +15,6 @@ from streamer.errors import EXIT_FAILURE, EXIT_OK, ConfigError, StreamerError
 if TYPE_CHECKING:
     from streamer.config import Config
 
-NAME = "doctor"
 HELP = "Check everything that listening needs and print what a bug report needs."
 EXAMPLE = "  streamer doctor"
 
@@ -75,6 +72,8 @@ def _check(name: str, check: Callable[[], str]) -> bool:
 
 
 def _about() -> Iterator[str]:
+    import platform
+
     system = platform.uname()
     yield f"{'streamer':<12} {__version__} in {Path(__file__).resolve().parent.parent}"
     yield f"{'python':<12} {sys.version.split()[0]} in {sys.prefix}"
@@ -101,6 +100,8 @@ def _kernel() -> str:
 
 
 def _distribution() -> str:
+    import platform
+
     try:
         return platform.freedesktop_os_release()["PRETTY_NAME"]
     except (OSError, KeyError):
@@ -108,10 +109,12 @@ def _distribution() -> str:
 
 
 def _versions() -> Iterator[str]:
+    from importlib.metadata import PackageNotFoundError, version  # a third of what --help would take
+
     for package in PACKAGES:
         try:
-            yield f"{package} {importlib.metadata.version(package)}"
-        except importlib.metadata.PackageNotFoundError:
+            yield f"{package} {version(package)}"
+        except PackageNotFoundError:
             yield f"{package} not installed"
 
 

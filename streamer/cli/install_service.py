@@ -14,7 +14,6 @@ from pathlib import Path
 
 from streamer.errors import EXIT_OK, StreamerError
 
-NAME = "install-service"
 HELP = "Make it a service of systemd, for this user or the whole machine; or take that back."
 EXAMPLE = """  streamer install-service               for this user, from login on
   streamer install-service --system      for the whole machine, from boot on (as root)

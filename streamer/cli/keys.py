@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from streamer.security.allowed import Client
     from streamer.security.keys import KeyPair
 
-NAME = "keys"
 HELP = "Make keys, let clients in, and trust daemons: what it takes to use the network."
 EXAMPLE = """  streamer keys new                                on each machine, once
   streamer keys show                               what to type on the others

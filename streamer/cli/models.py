@@ -10,7 +10,6 @@ from streamer.errors import EXIT_OK, StreamerError
 if TYPE_CHECKING:
     from streamer.inference.bundle import Bundle
 
-NAME = "models"
 HELP = "List the model bundles, or describe one after checking it."
 EXAMPLE = """  streamer models
   streamer models default

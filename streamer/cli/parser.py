@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+from collections.abc import Sequence
+from typing import Any
 
 from streamer import __version__
-from streamer.cli import (
-    check_config,
-    completion,
-    ctl,
-    devices,
-    doctor,
-    install_service,
-    keys,
-    models,
-    replay,
-    run,
-    send,
-    subscribe,
-)
 
 COMMANDS = (
-    run,
-    replay,
-    subscribe,
-    ctl,
-    send,
-    devices,
-    doctor,
-    check_config,
-    models,
-    keys,
-    install_service,
-    completion,
+    "run",
+    "replay",
+    "subscribe",
+    "ctl",
+    "send",
+    "devices",
+    "doctor",
+    "check-config",
+    "models",
+    "keys",
+    "install-service",
+    "completion",
 )
+"""Each is a module of this package."""
 
 DESCRIPTION = "A daemon that listens: microphone in, keyword and sound-event labels out over ZeroMQ."
 
@@ -50,8 +40,14 @@ start with:
   streamer subscribe              print what it hears"""
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """All commands with their options."""
+def find_command(name: str) -> Any:
+    """The module of a command."""
+    return importlib.import_module(f"streamer.cli.{name.replace('-', '_')}")
+
+
+def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """All commands with their options; where the arguments name one, no other is imported."""
+    named = tuple(arguments[:1])
     parser = argparse.ArgumentParser(
         prog="streamer",
         description=DESCRIPTION,
@@ -60,9 +56,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"streamer {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in COMMANDS:
+    for name in named if set(named) & set(COMMANDS) else COMMANDS:
+        command = find_command(name)
         added = commands.add_parser(
-            command.NAME,
+            name,
             help=command.HELP,
             description=command.HELP,
             epilog=f"example:\n{command.EXAMPLE}",

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from streamer.pipeline import Intake, Output, ScoreBlock
     from streamer.tuned import TunedModel
 
-NAME = "replay"
 HELP = "Run sound files through the daemon's pipeline as fast as possible; one JSON event a line."
 EXAMPLE = """  streamer replay kitchen.wav
   streamer replay *.flac --threshold dog_bark=0.4

@@ -16,7 +16,6 @@ from streamer.errors import EXIT_OK, DeviceError
 if TYPE_CHECKING:
     from streamer.config import Config
 
-NAME = "run"
 HELP = "Listen and publish until told to stop (Ctrl-C, SIGTERM); SIGHUP reads the config again."
 EXAMPLE = """  streamer run                                  the default microphone
   streamer run --device USB --threshold computer=0.8
@@ -86,13 +85,14 @@ def run(options: argparse.Namespace) -> int:
     """Start the service; returns when it has stopped."""
     _hold_signals()
     _tell_of_crashes()
-    from streamer.logs import set_up_logging
-    from streamer.service import Service
-
     live = sys.stdout.isatty() if options.live is None else options.live
     if options.or_demo and not options.demo:
         options.demo = _lacks_microphone(_load(options, live))
     config = _load(options, live)
+    _start_recorders(config)
+    from streamer.logs import set_up_logging
+    from streamer.service import Service
+
     line = _status_line() if live else None
     set_up_logging(config.log.level, line)
     try:
@@ -129,6 +129,19 @@ def _load(options: argparse.Namespace, live: bool) -> Config:
         # At a terminal the live line tells the news; a log beside it would say everything twice.
         config = msgspec.structs.replace(config, log=LogConfig(level="warning"))
     return config
+
+
+def _start_recorders(config: Config) -> None:
+    """Before the imports that take long: microphones open meanwhile."""
+    from streamer.capture import head_start
+    from streamer.capture.recorder_process import recorder_order
+
+    engine = config.engine
+    for stream in config.streams:
+        if stream.source == "microphone":
+            head_start.begin(
+                recorder_order(stream.device, stream.rate_hz, stream.channels, engine.ring_s, engine.wake_ms)
+            )
 
 
 def _lacks_microphone(config: Config) -> bool:

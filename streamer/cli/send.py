@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from streamer.capture.sender import Sender
     from streamer.config import Config
 
-NAME = "send"
 HELP = "Capture sound and send it to a daemon on another machine until told to stop (Ctrl-C, SIGTERM)."
 EXAMPLE = """  streamer send --to tcp://lab.local:7792
   streamer send --to tcp://lab.local:7792 --device USB --stream workbench --codec flac

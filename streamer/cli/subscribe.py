@@ -14,7 +14,6 @@ from streamer.errors import EXIT_FAILURE, EXIT_OK
 if TYPE_CHECKING:
     from streamer.client import Missed, Record, Subscriber
 
-NAME = "subscribe"
 HELP = "Print the events of a running daemon as they come, and those it has kept."
 EXAMPLE = """  streamer subscribe
   streamer subscribe --topic keyword.computer. --json --count 1

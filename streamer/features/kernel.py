@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import ctypes
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streamer.audio import F32
 from streamer.features.settings import FFT_SIZE, HOP_SAMPLES, WINDOW_SAMPLES, FeatureSettings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _HALF = FFT_SIZE // 2
 _POINTER = ctypes.c_void_p

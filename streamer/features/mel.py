@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import NDArray
 
 from streamer.audio import F32, SAMPLE_RATE_HZ
 from streamer.features.settings import FFT_SIZE, WINDOW_SAMPLES, FeatureSettings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 INT16_SCALE = 32_768.0
 """Kaldi counts samples as int16 does; our -1..1 is brought there, so that its log floor means the same."""

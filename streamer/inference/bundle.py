@@ -169,12 +169,12 @@ def _check_network(folder: Path, manifest: Manifest) -> None:
 
 def _check_file(folder: Path, role: str, entry: FileEntry) -> None:
     try:
-        content = (folder / entry.path).read_bytes()
+        with (folder / entry.path).open("rb") as file:
+            real = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         raise fault(folder, f"files.{role}", "the file is missing", entry.path) from None
     except OSError as error:
         raise fault(folder, f"files.{role}", error.strerror or str(error), entry.path) from error
-    real = hashlib.sha256(content).hexdigest()
     if real != entry.sha256:
         raise fault(
             folder,

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import zmq
-from zmq.utils.monitor import parse_monitor_message
 
 from streamer.security.descriptors import Connection, cut, inode_of, inspect, is_ipc, received_bytes
+from streamer.security.monitor import parse
 
 HANDSHAKE_S = 15.0
 """ZeroMQ drops whoever has not finished the handshake by then: thousands that come back at once, after a
@@ -91,10 +91,10 @@ class Connections:
         """Take note of who has come and gone, and cut off who never finishes a message."""
         for _ in range(EVENTS_MAX):
             try:
-                event = parse_monitor_message(self.socket.recv_multipart(zmq.NOBLOCK))
+                incident = parse(self.socket.recv_multipart(zmq.NOBLOCK))
             except zmq.Again:
                 break
-            self._note(event["event"], event["value"], event["endpoint"])
+            self._note(incident.event, incident.value, incident.endpoint)
         if self._clock() >= self._looked_s + SWEEP_S:
             self._looked_s = self._clock()
             self._cut_unfinished()

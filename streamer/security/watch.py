@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import zmq
-from zmq.utils.monitor import parse_monitor_message
+
+from streamer.security.monitor import parse
 
 EVENTS_MAX = 1_000
 _EVENTS = (
@@ -66,10 +67,10 @@ class Watch:
         """Take note of what has happened; `trouble` afterwards."""
         for _ in range(EVENTS_MAX):
             try:
-                event = parse_monitor_message(self.socket.recv_multipart(zmq.NOBLOCK))
+                incident = parse(self.socket.recv_multipart(zmq.NOBLOCK))
             except zmq.Again:
                 break
-            self._note(event["event"], event["value"])
+            self._note(incident.event, incident.value)
         return self.trouble
 
     def close(self) -> None:

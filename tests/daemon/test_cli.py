@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from streamer import __version__
-from streamer.cli.parser import COMMANDS
+from streamer.cli.parser import COMMANDS, find_command
 from streamer.errors import EXIT_INTERRUPTED
 from streamer.security.keys import make_pair
 from tests.daemon.conftest import Write
@@ -27,7 +27,6 @@ from tests.support.daemon import COMMAND, ROOT, Daemon, clean_environment, run_c
 from tests.support.tones import ToneScene, make_tone_scene
 
 TIMEOUT_S = 20.0
-NAMES = [command.NAME for command in COMMANDS]
 ESCAPE = "\033["
 
 
@@ -73,7 +72,7 @@ def read_all(terminal: int) -> str:
 # -- help, and what it costs -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", NAMES)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     from streamer.cli import main
 
@@ -92,7 +91,7 @@ def test_the_examples_can_be_parsed() -> None:
 
     parser = build_parser()
     for command in COMMANDS:
-        lines = [line.strip().partition("   ")[0] for line in command.EXAMPLE.splitlines()]
+        lines = [line.strip().partition("   ")[0] for line in find_command(command).EXAMPLE.splitlines()]
         calls = [re.sub(r"^.*\| | >.*$", "", line).split() for line in lines]
         assert calls
         for call in calls:
@@ -103,7 +102,7 @@ def test_the_examples_can_be_parsed() -> None:
 def test_help_names_every_command_and_status() -> None:
     done = run_command("--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert all(re.search(rf"^ +{name}\b", done.stdout, re.MULTILINE) for name in NAMES)
+    assert all(re.search(rf"^ +{name}\b", done.stdout, re.MULTILINE) for name in COMMANDS)
     statuses = (0, 1, 2, 3, 4, 5, 6, 7, 130)
     assert [number for number in statuses if not re.search(rf"\b{number}  ", done.stdout)] == []
 
@@ -121,6 +120,12 @@ def test_wrong_usage(arguments: list[str]) -> None:
     assert "Traceback" not in done.stderr
 
 
+NEEDLESS = (
+    *("torch", "training", "scipy", "onnx"),
+    # what our own parts could bring in when nobody has asked for them
+    *("asyncio", "ssl", "difflib", "importlib.metadata", "numpy.typing", "sounddevice", "soxr"),
+    *("streamer.cli.ctl", "streamer.remote_streams", "streamer.capture.ingest", "streamer.clips"),
+)
 HEAVY = ("numpy", "zmq", "onnxruntime", "torch", "soundfile", "sounddevice", "msgspec", "soxr", "asyncio")
 
 
@@ -133,13 +138,36 @@ def test_help_loads_nothing_heavy() -> None:
     assert fresh_python(code).splitlines()[-1] == "LOADED []"
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_loads_no_other(command: str) -> None:
+    modules = {name.replace("-", "_") for name in COMMANDS}
+    code = (
+        "import sys\nfrom streamer.cli import main\n"
+        f"try:\n    main([{command!r}, '--help'])\nexcept SystemExit:\n    pass\n"
+        "loaded = {name.removeprefix('streamer.cli.') for name in sys.modules}\n"
+        f"print(sorted(loaded & {modules!r}))\n"
+    )
+    assert fresh_python(code).splitlines()[-1] == repr([command.replace("-", "_")])
+
+
+def test_numpy_starts_no_threads() -> None:
+    """OpenBLAS starts one on each core, and they spin for a while: more work than all other imports."""
+    code = (
+        "import os, sys\nfrom streamer.cli import main\n"
+        "try:\n    main(['--version'])\nexcept SystemExit:\n    pass\n"
+        "assert 'numpy' not in sys.modules\nimport numpy\n"
+        "print(len(os.listdir('/proc/self/task')))\n"
+    )
+    assert fresh_python(code).splitlines()[-1] == "1"
+
+
 def test_the_daemon_runs_without_torch(models: Path, scene_wav: Path, tmp_path: Path) -> None:
     """A fresh process that has run the daemon's default path to its end, events included."""
     options = ["run", "--no-live", "--model", "tiny", "--file", str(scene_wav), "--fast"]
     options += ["--runtime-dir", str(tmp_path / "r"), "--publish", "tcp://127.0.0.1:*"]
     code = (
         f"import sys\nfrom streamer.cli import main\nassert main({options!r}) == 0\n"
-        "heavy = [name for name in ('torch', 'training', 'scipy', 'onnx') if name in sys.modules]\n"
+        f"heavy = [name for name in {NEEDLESS!r} if name in sys.modules]\n"
         "print('LOADED', heavy, 'onnxruntime' in sys.modules)\n"
     )
     assert fresh_python(code, models) == "LOADED [] True\n"
@@ -513,7 +541,7 @@ def test_bash_completes(bash_script: Path) -> None:
     checked = subprocess.run(["bash", "-n", str(bash_script)], capture_output=True, text=True, check=False)
     assert (checked.returncode, checked.stderr) == (0, "")
     assert completed(bash_script, ["streamer", "re"]) == {"replay"}
-    assert completed(bash_script, ["streamer", ""]) >= set(NAMES)
+    assert completed(bash_script, ["streamer", ""]) >= set(COMMANDS)
     assert "--device" in completed(bash_script, ["streamer", "run", "--d"])
     assert completed(bash_script, ["streamer", "run", "--variant", "onnx-"]) == {"onnx-int8"}
 

@@ -171,7 +171,7 @@ def test_the_page_goes_with_the_bundle(
     capsys.readouterr()
     assert streamer(["models", str(bundle.folder)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "variants  onnx, onnx-int8, torch" in lines
+    assert any(line.startswith("variants  onnx, onnx-int8, torch; runs as ") for line in lines)
     assert f"report    {bundle.folder / 'report.html'}" in lines
 
 
