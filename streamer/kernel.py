@@ -6,6 +6,7 @@ import ctypes
 import os
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 LIBRARY = Path(__file__).with_name("libkernel.so")
 """From features/kernel.c and inference/kernel.c, by hatch_build.py."""
@@ -22,3 +23,9 @@ def library() -> ctypes.CDLL | None:
         return ctypes.CDLL(str(LIBRARY))
     except OSError:
         return None
+
+
+def address(array: Any) -> int:
+    """Where a numpy array's numbers lie. `array.ctypes` says so too, through a good deal of Python."""
+    place: int = array.__array_interface__["data"][0]
+    return place

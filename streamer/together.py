@@ -64,7 +64,8 @@ def advance(classifier: Classifier, listeners: Iterable[Listener]) -> None:
 
 
 def _classify(classifier: Classifier, group: Sequence[tuple[Listener, Block]]) -> None:
-    features = np.stack([block.features for _, block in group])
+    blocks = [block.features for _, block in group]
+    features = np.stack(blocks) if len(blocks) > 1 else blocks[0][np.newaxis]
     scores, state = classifier.step(features, stack_states([listener.state for listener, _ in group]))
     for (listener, _), own_state in zip(group, split_state(state, len(group)), strict=True):
         listener.state = own_state

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -44,7 +43,10 @@ class _Tuning:
         self.weights = smoothing_weights([rule.smoothing_ms for rule in rules], row_ms)
         never = np.inf  # a label that is switched off is never above its threshold
         self.thresholds = np.array([rule.threshold if rule.enabled else never for rule in rules], np.float32)
-        self.near_thresholds = self.thresholds * np.float32(1 - 1e-4)  # sums of weighted scores are rounded
+        self.reach = len(self.weights) - 1
+        """Past rows that the present one is averaged with."""
+        # What no score reaches no average does, but for the rounding of a sum.
+        self.quiet_level = float(self.thresholds.min()) * (1 - 1e-4)
 
 
 _tuning = lru_cache(maxsize=64)(_Tuning)
@@ -63,20 +65,25 @@ class Decoder:
 
     def reset(self) -> None:
         """Begin a new stream; nothing that was open is told."""
-        tuning = self._tuning
-        self._history = np.zeros((len(tuning.weights) - 1, len(tuning.rules)), np.float32)
+        self._silence()
         self._watches: dict[int, _Watch] = {}  # by column, from the first time that there is something to see
         self._busy: list[int] = []  # columns of the watches that low scores would change, too
+
+    def _silence(self) -> None:
+        """As if the past had been silent."""
+        tuning = self._tuning
+        self._past = [np.zeros((tuning.reach, len(tuning.rules)), np.float32)]  # the newest rows, and more
+        self._past_rows = self._quiet_rows = tuning.reach  # all of them, and those at the end that are low
 
     def retune(self, rules: Sequence[LabelRule]) -> None:
         """Go on with other rules for the same labels; what is open stays open."""
         if [rule.name for rule in rules] != [rule.name for rule in self._tuning.rules]:
             raise ValueError("other rules must be for the same labels, in the same order")
-        reach = len(self._history)
+        former = self._former_rows()
         self._tuning = _tuning(tuple(rules), self._row_samples)
-        wanted = len(self._tuning.weights) - 1
-        older = np.zeros((max(0, wanted - reach), len(rules)), np.float32)
-        self._history = np.concatenate((older, self._history[max(0, reach - wanted) :]))
+        missing = np.zeros((max(0, self._tuning.reach - len(former)), len(rules)), np.float32)
+        self._past = [np.concatenate((missing, former))]
+        self._past_rows, self._quiet_rows = len(self._past[0]), 0  # what is low may be so no longer
         for column, watch in self._watches.items():
             watch.retune(rules[column])
 
@@ -85,6 +92,26 @@ class Decoder:
         check_rows(scores, len(self._tuning.rules))
         (found,) = decode([self], scores[np.newaxis], [first_sample])
         return found
+
+    def _hear(self, scores: F32, peak: float, first_sample: int) -> list[Detection]:
+        """(T, L) scores, of which `peak` is the highest."""
+        tuning, found = self._tuning, []
+        quiet = peak < tuning.quiet_level
+        # Nearly always nothing is going on.
+        if self._busy or not quiet or self._quiet_rows < tuning.reach:
+            padded = np.concatenate((self._former_rows(), scores))
+            found = self._decide(_smooth(padded, tuning.weights), first_sample)
+        self._quiet_rows = self._quiet_rows + len(scores) if quiet else 0
+        self._past.append(scores.copy())
+        self._past_rows += len(scores)
+        while len(self._past) > 1 and self._past_rows - len(self._past[0]) >= tuning.reach:
+            self._past_rows -= len(self._past.pop(0))
+        return found
+
+    def _former_rows(self) -> F32:
+        """The rows before the present one that it is averaged with."""
+        past = np.concatenate(self._past)
+        return past[len(past) - self._tuning.reach :]
 
     def _decide(self, smoothed: F32, first_sample: int) -> list[Detection]:
         """Walk the labels that are above their threshold somewhere, or were lately, row by row."""
@@ -111,7 +138,7 @@ class Decoder:
         """The stream stops or breaks here: whatever is open ends."""
         ends = [watch.close(end_sample, reason) for _, watch in sorted(self._watches.items())]
         self._note_busy()
-        self._history[:] = 0
+        self._silence()
         return [self._told(end) for end in ends if end is not None]
 
     def stay_quiet_after(self, former: Decoder) -> None:
@@ -137,25 +164,13 @@ class Decoder:
 
 def decode(decoders: Sequence[Decoder], scores: F32, first_samples: Sequence[int]) -> list[list[Detection]]:
     """The next rows of several streams, (N, T, L), to what each stream's decoder makes of its own."""
-    found: list[list[Detection]] = [[] for _ in decoders]
     if scores.shape[1] == 0:
-        return found
-    alike: defaultdict[int, list[int]] = defaultdict(list)
-    for place, decoder in enumerate(decoders):
-        alike[id(decoder._tuning)].append(place)
-    for places in alike.values():
-        group = [decoders[place] for place in places]
-        tuning = group[0]._tuning
-        own = scores if len(group) == len(decoders) else scores[places]
-        padded = np.concatenate((np.stack([decoder._history for decoder in group]), own), axis=1)
-        # Nearly always nothing is going on. No average is above a threshold that no score reaches.
-        near = (np.maximum.reduce(padded, axis=1) >= tuning.near_thresholds).any(axis=1).tolist()
-        reach = len(tuning.weights) - 1
-        for at, (place, decoder) in enumerate(zip(places, group, strict=True)):
-            if near[at] or decoder._busy:
-                found[place] = decoder._decide(_smooth(padded[at], tuning.weights), first_samples[place])
-            decoder._history = padded[at, padded.shape[1] - reach :].copy()
-    return found
+        return [[] for _ in decoders]
+    peaks = np.maximum.reduce(scores, axis=(1, 2)).tolist()
+    return [
+        decoder._hear(own, peak, first_sample)
+        for decoder, own, peak, first_sample in zip(decoders, scores, peaks, first_samples, strict=True)
+    ]
 
 
 def _smooth(padded: F32, weights: F32) -> F32:

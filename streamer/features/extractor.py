@@ -79,7 +79,8 @@ def extract(extractors: Sequence[Extractor], frames: int) -> list[F32]:
     found: list[F32] = []
     for start in range(0, len(extractors), STREAMS_AT_ONCE):
         some = extractors[start : start + STREAMS_AT_ONCE]
-        sounds = np.stack([one.take(frames) for one in some])
+        taken = [one.take(frames) for one in some]
+        sounds = np.stack(taken) if len(taken) > 1 else taken[0][np.newaxis]
         rows = static_rows(some[0].settings).rows(sounds)
         found += map(Extractor.derive, some, rows.reshape(len(some), frames, -1))
     return found

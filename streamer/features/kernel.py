@@ -13,6 +13,7 @@ import numpy as np
 
 from streamer.audio import F32
 from streamer.features.settings import FFT_SIZE, HOP_SAMPLES, WINDOW_SAMPLES, FeatureSettings
+from streamer.kernel import address
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,7 +70,7 @@ class KernelRows:
         ]
         if cepstral is not None:
             self._kept.append(np.ascontiguousarray(cepstral, np.float32))
-        pointers = [array.ctypes.data for array in self._kept]
+        pointers = [address(array) for array in self._kept]
         self._tables = _Tables(
             *pointers,
             *([None] if cepstral is None else []),
@@ -85,7 +86,7 @@ class KernelRows:
         streams, samples = sounds.shape
         frames = 1 + (samples - WINDOW_SAMPLES) // HOP_SAMPLES
         rows = np.empty((streams * frames, self.size), np.float32)
-        self._call(self._place, sounds.ctypes.data, streams, samples, frames, rows.ctypes.data)
+        self._call(self._place, address(sounds), streams, samples, frames, address(rows))
         return rows
 
 

@@ -13,7 +13,7 @@ from streamer.inference.bundle import Bundle
 from streamer.inference.classifier import State, check_step
 from streamer.inference.spec import LstmSpec
 from streamer.inference.tensors import read_tensors
-from streamer.kernel import library
+from streamer.kernel import address, library
 
 TILE = 64
 """Columns of weights that lie together, as in kernel.c."""
@@ -119,7 +119,7 @@ class KernelClassifier:
     def _data(self, array: F32) -> int:
         kept = np.ascontiguousarray(array, np.float32)
         self._kept.append(kept)
-        return kept.ctypes.data
+        return address(kept)
 
     def _address(self, structure: Any) -> int:
         self._kept.append(structure)
@@ -139,7 +139,7 @@ class KernelClassifier:
             return scores, state
         features = np.ascontiguousarray(features)
         said, cells = state[0].copy(), state[1].copy()
-        places = [array.ctypes.data for array in (said, cells, scores)]
-        if self._call(self._place, features.ctypes.data, streams, rows, *places):
+        places = [address(array) for array in (said, cells, scores)]
+        if self._call(self._place, address(features), streams, rows, *places):
             raise MemoryError
         return scores, (said, cells)
