@@ -46,9 +46,9 @@ class Ears:
         self._ears = [Ear(tuned, hop_ms) for tuned in models]
         self._leaving: list[Ear] = []  # what they had to tell at their end has not been taken yet
 
-    def open(self, rate_hz: int, history_s: float | None = None) -> Intake:
-        """The way of the sound to them; without a history they never change."""
-        return Intake(rate_hz, self.listeners, history_s)
+    def open(self, rate_hz: int, history_s: float | None = None, *, prompt: bool = False) -> Intake:
+        """The way of the sound to them, prompt for a price; without a history they never change."""
+        return Intake(rate_hz, self.listeners, history_s, prompt=prompt)
 
     @property
     def listeners(self) -> list[Listener]:

@@ -19,7 +19,9 @@ STREAMS_TOLD_BY_NAME = 8
 """In the status line; more are counted."""
 _DEAF: tuple[State, ...] = ("stalled", "no-device")
 TICK_S = 0.25
-"""How often states and the watchdog are looked at when nothing else happens."""
+"""How often states and the watchdog are looked at."""
+COMPANY_S = 0.1
+"""So long that waits for sound to come, which wakes us anyway."""
 
 
 class Heartbeat:
@@ -41,6 +43,11 @@ class Heartbeat:
     def due_s(self) -> float:
         """When `tick` has something to do, on the monotonic clock."""
         return min(self._next_tick_s, self._next_beat_s)
+
+    @property
+    def latest_s(self) -> float:
+        """When it is to be called for that alone."""
+        return min(self._next_tick_s + COMPANY_S, self._next_beat_s)
 
     def hurry(self) -> None:
         """Something was changed: look at the states at once."""

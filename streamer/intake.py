@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from streamer.audio import F32, SAMPLE_RATE_HZ, Chunk, check_samples
-from streamer.capture.resample import Resampler
+from streamer.capture.prompt_resample import open_resampler
 from streamer.features.extractor import Extractor
 from streamer.features.settings import FeatureSettings
 from streamer.history import History
@@ -80,6 +80,12 @@ class Shared:
         block = self.listeners[0].block_frames
         return missing + (ready - missing) // block * block
 
+    @property
+    def missing_samples(self) -> int:
+        """Sound at 16 kHz until the next block is complete."""
+        missing = min([listener.missing_frames for listener in self.listeners])
+        return self.extractor.missing_samples(missing)
+
     def give(self, rows: F32) -> None:
         """Hand the next rows out."""
         for listener in self.listeners:
@@ -102,9 +108,16 @@ _NO_SOUND = np.empty(0, np.float32)
 class Intake:
     """One stream's way from chunks to its listeners: gaps, books, one resampler, equal features once."""
 
-    def __init__(self, rate_hz: int, listeners: Sequence[Listener], history_s: float | None = None) -> None:
+    def __init__(
+        self,
+        rate_hz: int,
+        listeners: Sequence[Listener],
+        history_s: float | None = None,
+        *,
+        prompt: bool = False,
+    ) -> None:
         self._rate_hz = rate_hz
-        self._resampler = Resampler(rate_hz, SAMPLE_RATE_HZ)
+        self._resampler = open_resampler(rate_hz, prompt=prompt)
         self.history_s = history_s
         """How much of its last sound is kept, at least, for `change`; None: none, and there is no change."""
         self._history: History | None = None
@@ -139,6 +152,12 @@ class Intake:
         """Sound at 16 kHz that may have been taken in and not yet have shown in the output."""
         resampling = self._resampler.latency_samples * SAMPLE_RATE_HZ // self._rate_hz
         return resampling + max(listener.held_samples for listener in self._listeners)
+
+    @property
+    def due_sample(self) -> int | None:
+        """The sound up to this sample of the source completes the next block; None where nobody knows."""
+        missing = self._resampler.missing_for(max(0, min(shared.missing_samples for shared in self.shared)))
+        return None if missing is None else self._next_sample + missing
 
     def feed(self, chunk: Chunk) -> None:
         """Take sound in; `listen` makes rows of it."""

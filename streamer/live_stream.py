@@ -104,7 +104,8 @@ class LiveStream:
     def open(self) -> None:
         """Open the source; raises StreamerError."""
         self.source.open()
-        self._pipeline = self._ears.open(self.source.rate_hz, self._history_s)
+        prompt = isinstance(self.source, Microphone)
+        self._pipeline = self._ears.open(self.source.rate_hz, self._history_s, prompt=prompt)
         self._pipeline.memory = self._clips.memory if self._clips else None
         self._heard_s = time.monotonic()
 
@@ -133,6 +134,11 @@ class LiveStream:
             # From here on by a clock that nobody sets: a leap of the other one is no lag.
             self._captured_s = self._heard_s - max(0.0, time.time() - chunk.captured_utc_s)
         return chunk
+
+    def await_block(self) -> None:
+        """Let a microphone wake us when the models' next block is complete."""
+        if isinstance(self.source, Microphone) and (due := self.pipeline.due_sample) is not None:
+            self.source.want(due)
 
     def _pass_pause(self, chunk: Chunk) -> None:
         """What was not to be heard before this sound is no gap."""

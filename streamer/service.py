@@ -57,6 +57,7 @@ class Service:
         self._for_s = for_s
         self._notifier = Notifier()
         self._signals = Signals()
+        self._orders: set[int] = set()  # descriptors of those who ask for more than to listen
 
     def run(self) -> None:
         """The life of the daemon; raises StreamerError where it cannot start or go on."""
@@ -77,10 +78,10 @@ class Service:
 
     def _serve(self) -> None:
         while self._going_on():
-            self._wait()
-            self._obey_signals()
-            self._obey_commands()
-            self._reloader.advance(self._config, self._streams.models)
+            if not self._wait().isdisjoint(self._orders):
+                self._obey_signals()
+                self._obey_commands()
+                self._reloader.advance(self._config, self._streams.models)
             self._listen()
             self._heartbeat.tick()
             self._outlet.flush()
@@ -102,6 +103,7 @@ class Service:
         stack.callback(self._reloader.close)
         for waker in (self._signals, self._outlet, self._reloader):
             self._selector.register(waker.fileno(), selectors.EVENT_READ)
+            self._orders.add(waker.fileno())
         self._commands = Commands(
             self._streams.all, stop=self._signals.ask_to_stop, later=self._streams.remote
         )
@@ -154,10 +156,11 @@ class Service:
             return False
         return self._streams.going_on and not self._signals.stop
 
-    def _wait(self) -> None:
-        """Sleep until there is sound, a signal, or something due."""
-        next_s = max(0.0, self._heartbeat.due_s - time.monotonic())
-        self._selector.select(min(next_s, self._streams.wait_s()))
+    def _wait(self) -> set[int]:
+        """Sleep until there is sound, a signal, or something due; which descriptors are readable."""
+        next_s = max(0.0, self._heartbeat.latest_s - time.monotonic())
+        ready = self._selector.select(min(next_s, self._streams.wait_s()))
+        return {key.fd for key, _ in ready}
 
     def _listen(self) -> None:
         self._streams.listen()

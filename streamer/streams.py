@@ -108,6 +108,8 @@ class Streams:
         if self.remote:
             active += self._listen_to_senders(self.remote)
         self._classify(active)
+        for stream in self._descriptors:
+            stream.await_block()
 
     def _listen_to_senders(self, remote: RemoteStreams) -> list[LiveStream]:
         """Streams come, give sound and go; those that may have sound are returned."""

@@ -23,6 +23,12 @@ class Conformer:
         """A place on the recording's clock, on the stream's."""
         return self._origin + (recorded * self._rate_hz + self._recorded_hz // 2) // self._recorded_hz
 
+    def recorded(self, sample: int) -> int:
+        """How far the recording must have come for the sound up to this place on the stream's clock."""
+        samples = max(0, sample - self._next_sample)
+        missing = self._resampler.missing_for(samples)
+        return self._expected + (samples if missing is None else missing)
+
     def take(self, piece: Piece) -> list[Chunk]:
         """The chunks that come of a piece: two where sound was lost before it, or none yet."""
         before = []

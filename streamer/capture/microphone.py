@@ -184,6 +184,14 @@ class Microphone:
             self._look()
         return self._chunks.popleft() if self._chunks else None
 
+    def want(self, sample: int) -> None:
+        """Be readable when the sound up to this sample of the stream's clock is there, and not before.
+
+        It is said anew after each piece of sound; the next one comes after `wake_ms` where it is not.
+        """
+        if self._conformer is not None and self._recording is not None:
+            self._recording.want(self._conformer.recorded(sample))
+
     def _look(self) -> None:
         """Take what has come; see to it that more will come."""
         self._patience.look()
@@ -253,7 +261,7 @@ class Microphone:
         return news
 
     def fileno(self) -> int | None:
-        """Readable when at least `wake_ms` of sound is there, or the device has ended."""
+        """Readable when there is sound, as much as was wanted, or the device has ended."""
         return self._bell.fileno() if self._bell is not None else None
 
     def next_due_s(self) -> float:

@@ -21,8 +21,16 @@ if TYPE_CHECKING:
     from streamer.errors import DeviceError
 
 LIBRARY = "libportaudio.so.2"
-PERIOD_S = 0.01
-"""Of the device: what PortAudio chooses itself costs half as much processor time again."""
+PERIOD_S = 0.02
+"""Of the device: so late may sound come to us. Each one wakes the sound server, and its library here."""
+BUFFER_S = 0.32
+"""Of the device: so long may we sleep, or be kept from running."""
+LOOK_S, LOOKS_MAX = 0.004, 8
+"""How soon, and how often, sound is looked for again that is not there when it should be."""
+HANG_S = 0.5
+"""What takes a few microseconds hangs where it takes longer."""
+TELL_S = 0.25
+"""At the latest the daemon is told so often, however much it wants to wait for: it judges us by that."""
 MOST_OWN_CHANNELS = 8
 """More is a sound server's claim (32, 128), not microphones: ask for one, and let the server mix down."""
 INVALID_RATE, INVALID_CHANNELS = -9997, -9998  # PortAudio's error numbers
@@ -82,7 +90,9 @@ def _capture(order: dict[str, Any]) -> None:
     channels = order["channels"] or own_channels(device)
     stream = _start(sounddevice, order, device, rate_hz, channels)
     block_frames = max(1, round(order["block_s"] * rate_hz))
-    capacity_frames = max(1, round(order["ring_s"] * rate_hz)) + block_frames
+    # What a device holds is not what it was asked for; half of it stays for when the machine is busy.
+    most_frames = max(round(PERIOD_S * rate_hz), int(stream.latency * rate_hz / 2))
+    capacity_frames = max(1, round(order["ring_s"] * rate_hz)) + most_frames
     ring = RingWriter(order["memory"], capacity_frames, SAMPLE_BYTES * channels)
     pipe = order["pipe"]
     os.write(
@@ -97,10 +107,11 @@ def _capture(order: dict[str, Any]) -> None:
     )
     os.set_blocking(pipe, False)
     give_back()  # PortAudio has asked for all that ALSA has, and ALSA has loaded libraries for video
+    recorder = _Recorder(stream, ring, pipe, rate_hz, block_frames, most_frames)
     try:
-        while stream.read_available < block_frames:  # PortAudio's own wait for the first sound is a busy one
-            time.sleep(PERIOD_S)
-        _copy(stream, ring, block_frames, pipe)
+        recorder.wait_for_sound()
+        while True:
+            recorder.tell_next()
     except sounddevice.PortAudioError as error:
         raise DeviceError(_reason(error)) from error
 
@@ -119,18 +130,71 @@ def _name_library() -> None:
     sys.modules["ctypes.util"] = answer
 
 
-def _copy(stream: Any, ring: RingWriter, block_frames: int, pipe: int) -> None:
-    """Until the device or our daemon ends it."""
-    from streamer.capture.recorder_wire import sound_record
+class _Recorder:
+    """Sound from the device into the ring; the daemon is told when there is as much as it waits for."""
 
-    overflows = 0
-    while True:
-        ring.claim(block_frames)
-        block, overflowed = stream.read(block_frames)
-        overflows += bool(overflowed)
-        ring.write(block)
+    def __init__(
+        self, stream: Any, ring: RingWriter, pipe: int, rate_hz: int, block_frames: int, most_frames: int
+    ) -> None:
+        from streamer.capture.recorder_wire import sound_record
+
+        self._sound_record = sound_record
+        self._stream, self._ring, self._pipe, self._rate_hz = stream, ring, pipe, rate_hz
+        self._block_frames = block_frames
+        self._longest_frames = round(TELL_S * rate_hz)
+        self._most_frames = most_frames
+        self._told = 0
+        self._step = block_frames
+        self._overflows = 0
+
+    def wait_for_sound(self) -> None:
+        """PortAudio's own wait for the first sound is a busy one."""
+        while self._available() < min(self._block_frames, self._most_frames):
+            time.sleep(PERIOD_S)
+
+    def tell_next(self) -> None:
+        """Sleep and read until there is enough to tell the daemon of."""
+        told, ring = self._told, self._ring
+        while ring.frames == told or ring.frames < self._due_frames:
+            # The daemon says what it wants while we sleep; until then it is taken to want as much as before.
+            self._await(min(told + self._step - ring.frames, self._most_frames))
+            frames = max(1, min(self._due_frames - ring.frames, self._most_frames))
+            self._await(frames)
+            self._read(frames)
+        self._step, self._told = ring.frames - told, ring.frames
         with contextlib.suppress(BlockingIOError):  # full: the next record that fits says as much
-            os.write(pipe, sound_record(ring.frames, overflows))
+            os.write(self._pipe, self._sound_record(ring.frames, self._overflows))
+
+    @property
+    def _due_frames(self) -> int:
+        wanted = self._ring.wanted
+        due = wanted if wanted > self._told else self._told + self._block_frames
+        return min(due, self._told + self._longest_frames)
+
+    def _await(self, frames: int) -> None:
+        """Sleep until so many frames wait in the device: PortAudio, asked for more, waits a period or two.
+
+        Where they do not come in time it is asked all the same, since it knows when a device is gone.
+        """
+        for _ in range(LOOKS_MAX):
+            missing = frames - self._available()
+            if missing <= 0:
+                break
+            time.sleep(max(LOOK_S, missing / self._rate_hz))
+
+    def _available(self) -> int:
+        """Frames that wait in the device. A sound server that ends just then can leave us here for ever."""
+        signal.setitimer(signal.ITIMER_REAL, HANG_S)  # its signal ends us
+        try:
+            return int(self._stream.read_available)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+
+    def _read(self, frames: int) -> None:
+        self._ring.claim(frames)
+        block, overflowed = self._stream.read(frames)
+        self._overflows += bool(overflowed)
+        self._ring.write(block)
 
 
 def _find(order: dict[str, Any]) -> InputDevice:
@@ -149,10 +213,12 @@ def _find(order: dict[str, Any]) -> InputDevice:
 
 
 def _start(sounddevice: Any, order: dict[str, Any], device: InputDevice, rate_hz: int, channels: int) -> Any:
+    _divide_buffer(sounddevice)
     try:
         stream = sounddevice.RawInputStream(
             samplerate=rate_hz,
             blocksize=round(PERIOD_S * rate_hz),
+            latency=BUFFER_S,
             device=device.index,
             channels=channels,
             dtype="float32",
@@ -161,6 +227,14 @@ def _start(sounddevice: Any, order: dict[str, Any], device: InputDevice, rate_hz
     except (sounddevice.PortAudioError, ValueError) as error:
         raise _refusal(error, order, device, rate_hz, channels) from error
     return stream
+
+
+def _divide_buffer(sounddevice: Any) -> None:
+    """PortAudio divides ALSA's buffer into four periods: a long one would make sound late."""
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):  # another system than ALSA's
+        ctypes.CDLL(sounddevice._libname).PaAlsa_SetNumPeriods(round(BUFFER_S / PERIOD_S))
 
 
 def own_channels(device: InputDevice) -> int:

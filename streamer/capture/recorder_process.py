@@ -87,12 +87,16 @@ class RecorderProcess:
                 break
             self.ended = not data
             messages += self._reader.feed(data)
+            if 0 < len(data) < READ_BYTES:
+                break  # all of it; an end makes us readable again
         return messages
 
     def why_ended(self) -> str:
         """For people, where it ended without a word."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             status = self._process.wait(KILLED_S)
+            if -status == signal.SIGALRM:  # its own clock's
+                return "PortAudio hangs"
             if status < 0:
                 who = "its recorder was killed" if -status == signal.SIGKILL else "PortAudio crashed"
                 return f"{who} ({signal.Signals(-status).name})"

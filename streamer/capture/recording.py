@@ -112,6 +112,11 @@ class Recording:
         ahead_s = (self._newest.frames - self._next_frame) / self.rate_hz
         return Piece(first + self._lost, samples, self._newest.captured_utc_s - ahead_s)
 
+    def want(self, place: int) -> None:
+        """Wake us when the sound up to this place on the recording's clock is there."""
+        if self._ring is not None:
+            self._ring.want(place - self._lost)
+
     def _pass_losses(self) -> None:
         while self._losses and self._losses[0][0] <= self._next_frame:
             self._lost += self._losses.popleft()[1]

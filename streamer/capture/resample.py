@@ -56,6 +56,10 @@ class Resampler:
             return 0
         return max(0, self._taken_samples - self._given_samples * self.from_hz // self.to_hz)
 
+    def missing_for(self, samples: int) -> int | None:
+        """Input samples that must come before so many more are given; None where soxr alone knows."""
+        return samples if self._stream is None else None
+
     def _feed(self, samples: F32, last: bool) -> F32:
         self._taken_samples += len(samples)
         if self._stream is None:

@@ -23,7 +23,9 @@ class RingReader:
         self._memory = mmap.mmap(
             descriptor, HEADER_BYTES + 4 * capacity_frames * channels, prot=mmap.PROT_READ
         )
+        self._header = mmap.mmap(descriptor, HEADER_BYTES)
         self._claimed = np.frombuffer(self._memory, np.uint64, 1)
+        self._wanted = np.frombuffer(self._header, np.uint64, 1, 8)
         self._frames = np.frombuffer(self._memory, np.float32, offset=HEADER_BYTES).reshape(-1, channels)
 
     @property
@@ -38,6 +40,10 @@ class RingReader:
         spoilt = min(len(samples), max(0, self.oldest_frame - first))  # the writer came by while we copied
         return first + spoilt, samples[spoilt:]
 
+    def want(self, frames: int) -> None:
+        """Let the writer know that we wait for so many frames, counted from the recording's beginning."""
+        self._wanted[0] = max(0, frames)
+
     def _copy(self, first: int, stop: int) -> F32:
         capacity = len(self._frames)
         at = first % capacity
@@ -49,5 +55,6 @@ class RingReader:
 
     def close(self) -> None:
         """Let go of the memory."""
-        del self._claimed, self._frames
+        del self._claimed, self._wanted, self._frames
         self._memory.close()
+        self._header.close()

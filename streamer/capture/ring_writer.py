@@ -6,7 +6,8 @@ import mmap
 import os
 
 HEADER_BYTES = 64
-"""Before the storage: the number of frames that are, or are just being, written, as 64 bits."""
+"""Before the storage, 64 bits each: the number of frames that are, or are just being, written, and the number
+that the reader waits for."""
 
 
 class RingWriter:
@@ -17,11 +18,17 @@ class RingWriter:
         os.ftruncate(descriptor, HEADER_BYTES + size)
         memory = memoryview(mmap.mmap(descriptor, HEADER_BYTES + size))
         self._claimed = memory[:8].cast("Q")
+        self._wanted = memory[8:16].cast("Q")
         self._storage = memory[HEADER_BYTES:]
         self._size = size
         self._frame_bytes = frame_bytes
         self.frames = 0
         """Written so far."""
+
+    @property
+    def wanted(self) -> int:
+        """So many frames the reader waits for."""
+        return self._wanted[0]
 
     def claim(self, frames: int) -> None:
         """So many frames at most will be written next; to be said before anything is overwritten.

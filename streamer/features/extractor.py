@@ -43,6 +43,10 @@ class Extractor:
         """Windows that the sound held would fill."""
         return self._framer.ready_frames
 
+    def missing_samples(self, frames: int) -> int:
+        """Sound until so many windows more are filled."""
+        return frames * HOP_SAMPLES + Framer.latency_samples - self._framer.held_samples
+
     def reset(self) -> None:
         """Begin a new stream."""
         self._framer.reset()

@@ -23,24 +23,25 @@ class Framer:
     def reset(self) -> None:
         """Forget everything heard."""
         self._held: list[F32] = []
-        self._held_samples = 0
+        self.held_samples = 0
+        """Sound that waits."""
 
     def hold(self, samples: F32) -> None:
         """Sound that follows; the array is kept as it is, so nobody may write to it any more."""
         if len(samples):
             self._held.append(samples)
-            self._held_samples += len(samples)
+            self.held_samples += len(samples)
 
     @property
     def ready_frames(self) -> int:
         """Windows that the sound held would fill."""
-        return frame_count(self._held_samples)
+        return frame_count(self.held_samples)
 
     def take(self, frames: int) -> F32:
         """The sound of the next windows, at most as many as are ready: (frames * hop + overlap,)."""
         heard = self._held[0] if len(self._held) == 1 else np.concatenate(self._held)
         rest = heard[frames * HOP_SAMPLES :].copy()  # a view would keep all of it in memory
-        self._held, self._held_samples = [rest], len(rest)
+        self._held, self.held_samples = [rest], len(rest)
         return heard[: frames * HOP_SAMPLES + OVERLAP_SAMPLES]
 
     def process(self, samples: F32) -> F32:

@@ -121,6 +121,30 @@ def test_blocks_arrive_as_chunks(open_microphone) -> None:
     assert desk.cpu_s > 0
 
 
+def test_it_wakes_us_when_the_sound_that_is_wanted_is_there(open_microphone) -> None:
+    desk = open_microphone("Desk", wake_ms=20)
+    (first,) = listen(desk, len)
+    end = first.end_sample
+    ends = []
+    for _ in range(12):
+        end += 1440
+        desk.want(end)
+        chunk = listen(desk, len)[-1]
+        ends.append(chunk.end_sample == end)
+        end = chunk.end_sample
+    assert sum(ends) >= 6, ends
+    assert (desk.lost_samples, desk.overruns, desk.trouble) == (0, 0, None)
+
+
+def test_whatever_is_wanted_sound_comes_often_enough_to_be_judged(open_microphone) -> None:
+    desk = open_microphone("Desk", wake_ms=20, stall_s=0.6)
+    (first,) = listen(desk, len)
+    desk.want(first.end_sample + 16_000 * 60)
+    chunks = listen(desk, lambda chunks: samples_in(chunks) >= 16_000)
+    assert desk.trouble is None
+    assert len(chunks) >= 3
+
+
 def test_an_overflow_of_the_device_is_counted_and_shows_as_a_gap(portaudio: StandIn, open_microphone) -> None:
     desk = open_microphone("Desk")
     chunks = listen(desk, lambda chunks: samples_in(chunks) >= 1600)

@@ -72,6 +72,19 @@ def test_what_was_read_is_a_copy(memory: int) -> None:
         assert samples.tolist() == [0, 1, 2, 3]
 
 
+def test_the_writer_learns_what_the_reader_waits_for(memory: int) -> None:
+    writer = RingWriter(memory, 4, 4)
+    writer.claim(3)
+    with closing(RingReader(memory, 4, 1)) as reader:
+        assert writer.wanted == 0
+        for wanted in (7, 2**40, 0):
+            reader.want(wanted)
+            assert writer.wanted == wanted
+        reader.want(-1)
+        assert writer.wanted == 0
+        assert reader.oldest_frame == 0
+
+
 def test_the_reader_cannot_write(memory: int) -> None:
     RingWriter(memory, 4, 4)
     with (

@@ -41,6 +41,8 @@ def query_devices():
     return [dict(zip(names, device)) for device in SAID["devices"]]
 
 class RawInputStream:
+    latency = 0.3
+
     def __init__(self, **options):
         (FOLDER / "options.json").write_text(json.dumps({**options, "pid": os.getpid()}))
         hang("open")

@@ -1,0 +1,133 @@
+"""Any usual rate to 16 kHz without delay beyond the filter's own, for sound that is waited for.
+
+soxr works in steps of up to 30 ms, and gives its output in such bursts. This is the same filter (its answer
+to an impulse is asked for, and cut off where it is 120 dB down), applied as a matrix to a millisecond at a
+time: it costs more than soxr, but gives what was heard 6 ms ago. Both differ by little more than rounding.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from functools import lru_cache
+from math import ceil, gcd, lcm
+from typing import NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from streamer.audio import F32, SAMPLE_RATE_HZ
+from streamer.capture.resample import QUALITY, Resampler
+
+REACH_S = 0.0057
+"""Half the filter's length, at the higher of two rates of which the lower one is 16 kHz."""
+PHASES_MAX = 640
+"""More different answers than that to an impulse (odd rates), and the tables would become large."""
+GROUP_MAX, TABLE_MAX = 16, 9_000
+"""Outputs made by one product, and the matrix's size: beyond it the linear algebra would start threads."""
+
+
+class _Tables(NamedTuple):
+    """Group g of outputs starts at input `g // len(starts) * period + starts[g % len(starts)]`."""
+
+    reach: int
+    """Inputs before and after an output that matter to it."""
+    width: int
+    """Inputs that matter to a group."""
+    period: int
+    starts: list[int]
+    weights: list[F32]
+    """For each start: (width, group)."""
+
+
+def open_resampler(from_hz: int, *, prompt: bool) -> Resampler:
+    """A resampler to 16 kHz, prompt where that is wanted and to be had."""
+    ratio = gcd(from_hz, SAMPLE_RATE_HZ)
+    usual = from_hz != SAMPLE_RATE_HZ and max(from_hz, SAMPLE_RATE_HZ) // ratio <= PHASES_MAX
+    return PromptResampler(from_hz) if prompt and usual else Resampler(from_hz)
+
+
+class PromptResampler(Resampler):
+    """The output is bit-equal for any chunking of the same input: each product has the same shape."""
+
+    def reset(self) -> None:
+        """Forget all sound, as if new."""
+        super().reset()
+        self._tables = _tables(self.from_hz, self.to_hz)
+        self._groups = 0  # made
+        self._heard = np.zeros(self._tables.reach, np.float32)  # from the next group's first input on
+
+    def _new_stream(self) -> None:
+        return None
+
+    def missing_for(self, samples: int) -> int:
+        """Input samples that must come before so many more are given."""
+        tables = self._tables
+        last = ceil((self._given_samples + samples) / tables.weights[0].shape[1]) - 1
+        return max(0, _start(tables, last) - tables.reach + tables.width - self._taken_samples)
+
+    def _feed(self, samples: F32, last: bool) -> F32:
+        self._taken_samples += len(samples)
+        total = ceil(self._taken_samples * self.to_hz / self.from_hz)
+        if last:
+            samples = np.zeros(self._tables.width + self._tables.period, np.float32)
+        given = self._make(np.concatenate((self._heard, samples)))
+        if last:
+            given = given[: max(0, total - self._given_samples)]
+        self._given_samples += len(given)
+        return given
+
+    def _make(self, heard: F32) -> F32:
+        """The groups that this sound completes; the rest waits."""
+        tables = self._tables
+        first, begin, rounds = self._groups, _start(self._tables, self._groups), len(self._tables.starts)
+        whole, rest = divmod(begin + len(heard) - tables.width, tables.period)
+        count = max(0, whole * rounds + bisect_right(tables.starts, rest) - first)
+        made = np.empty((count, tables.weights[0].shape[1]), np.float32)
+        for number in range(min(count, rounds)):
+            at = _start(tables, first + number) - begin
+            some = made[number::rounds]
+            step = tables.period * heard.itemsize
+            windows = as_strided(
+                heard[at:], (len(some), 1, tables.width), (step, step, heard.itemsize), writeable=False
+            )
+            some[:] = np.matmul(windows, tables.weights[(first + number) % rounds])[:, 0]
+        self._groups += count
+        self._heard = heard[_start(tables, self._groups) - begin :].copy()
+        return made.reshape(-1)
+
+
+def _start(tables: _Tables, group: int) -> int:
+    rounds, number = divmod(group, len(tables.starts))
+    return rounds * tables.period + tables.starts[number]
+
+
+@lru_cache(maxsize=8)
+def _tables(from_hz: int, to_hz: int) -> _Tables:
+    ratio = gcd(from_hz, to_hz)
+    up, down = to_hz // ratio, from_hz // ratio
+    reach = ceil(REACH_S * max(from_hz, to_hz))
+    group = GROUP_MAX
+    while (2 * reach + 1 + group * down // up) * group > TABLE_MAX:
+        group -= 1
+    starts = [number * group * down // up for number in range(lcm(up, group) // group)]
+    width = 2 * reach + 2 + (group - 1) * down // up
+    answers, places = _impulses(from_hz, to_hz, reach)
+    weights = []
+    for number, start in enumerate(starts):
+        outputs = number * group + np.arange(group)
+        inputs = start - reach + np.arange(width)[:, np.newaxis]
+        rounds = (places[inputs % down] - inputs) // down
+        weights.append(np.ascontiguousarray(answers[outputs + up * rounds]))
+    return _Tables(reach, width, len(starts) * group * down // up, starts, weights)
+
+
+def _impulses(from_hz: int, to_hz: int, reach: int) -> tuple[F32, np.ndarray]:
+    """What soxr makes of impulses far from each other, one at each phase; and where each of them is."""
+    import soxr
+
+    down = from_hz // gcd(from_hz, to_hz)
+    apart = ceil((2 * reach + 200) / down) * down
+    places = 2 * apart + np.arange(down) * (apart + 1)
+    sound = np.zeros(places[-1] + 2 * apart, np.float32)
+    sound[places] = 1.0
+    return soxr.resample(sound, from_hz, to_hz, quality=QUALITY), places
