@@ -1,6 +1,6 @@
-"""Compiles streamer/features/kernel.c while the package is built.
+"""Compiles the rooms' kernel.c (resampling, features, LSTM networks) while the package is built.
 
-Without a C compiler there is no kernel, and numpy does its work: the same rows, slower.
+Without a C compiler there is no kernel, and numpy and onnxruntime do its work: the same, slower.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCES = [Path("streamer/features/kernel.c"), Path("streamer/inference/kernel.c")]
+SOURCES = [Path("streamer", room, "kernel.c") for room in ("capture", "features", "inference")]
 LIBRARY = Path("streamer/libkernel.so")
 # No fused operations but where asked for: with them each kind of processor would give other last bits.
 OPTIONS = [

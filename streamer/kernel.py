@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 LIBRARY = Path(__file__).with_name("libkernel.so")
-"""From features/kernel.c and inference/kernel.c, by hatch_build.py."""
+"""Made of each room's kernel.c by hatch_build.py."""
 SWITCH = "STREAMER_KERNEL"
 """Set to 0 in the environment, it is not used although it is there."""
 

@@ -7,23 +7,33 @@ time: it costs more than soxr, but gives what was heard 6 ms ago. Both differ by
 
 from __future__ import annotations
 
+import ctypes
 from bisect import bisect_right
 from functools import lru_cache
 from math import ceil, gcd, lcm
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from streamer.audio import F32, SAMPLE_RATE_HZ
 from streamer.capture.resample import QUALITY, Resampler
+from streamer.kernel import address, library
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 REACH_S = 0.0057
 """Half the filter's length, at the higher of two rates of which the lower one is 16 kHz."""
+WIDTHS = 4
+"""Inputs of a product are a multiple of it, as the kernel wants it."""
 PHASES_MAX = 640
 """More different answers than that to an impulse (odd rates), and the tables would become large."""
 GROUP_MAX, TABLE_MAX = 16, 9_000
 """Outputs made by one product, and the matrix's size: beyond it the linear algebra would start threads."""
+
+
+_POINTER = ctypes.c_void_p
 
 
 class _Tables(NamedTuple):
@@ -35,8 +45,15 @@ class _Tables(NamedTuple):
     """Inputs that matter to a group."""
     period: int
     starts: list[int]
-    weights: list[F32]
-    """For each start: (width, group)."""
+    weights: F32
+    """For each start: (starts, width, group)."""
+    begins: NDArray[np.int64]
+    """The starts once more, for the kernel."""
+
+    @property
+    def group(self) -> int:
+        """Outputs made by one product."""
+        return int(self.weights.shape[2])
 
 
 def open_resampler(from_hz: int, *, prompt: bool) -> Resampler:
@@ -62,7 +79,7 @@ class PromptResampler(Resampler):
     def missing_for(self, samples: int) -> int:
         """Input samples that must come before so many more are given."""
         tables = self._tables
-        last = ceil((self._given_samples + samples) / tables.weights[0].shape[1]) - 1
+        last = ceil((self._given_samples + samples) / tables.group) - 1
         return max(0, _start(tables, last) - tables.reach + tables.width - self._taken_samples)
 
     def _feed(self, samples: F32, last: bool) -> F32:
@@ -82,18 +99,35 @@ class PromptResampler(Resampler):
         first, begin, rounds = self._groups, _start(self._tables, self._groups), len(self._tables.starts)
         whole, rest = divmod(begin + len(heard) - tables.width, tables.period)
         count = max(0, whole * rounds + bisect_right(tables.starts, rest) - first)
-        made = np.empty((count, tables.weights[0].shape[1]), np.float32)
-        for number in range(min(count, rounds)):
-            at = _start(tables, first + number) - begin
-            some = made[number::rounds]
-            step = tables.period * heard.itemsize
-            windows = as_strided(
-                heard[at:], (len(some), 1, tables.width), (step, step, heard.itemsize), writeable=False
-            )
-            some[:] = np.matmul(windows, tables.weights[(first + number) % rounds])[:, 0]
+        made = np.empty((count, tables.group), np.float32)
+        if count:
+            _multiply(tables, heard, first, made)
         self._groups += count
         self._heard = heard[_start(tables, self._groups) - begin :].copy()
         return made.reshape(-1)
+
+
+def _multiply(tables: _Tables, heard: F32, first: int, made: F32) -> None:
+    """Groups from `first` on, of which `heard` begins with the first sample."""
+    kernel, rounds = library(), len(tables.starts)
+    if kernel is not None and tables.group == GROUP_MAX:
+        call = kernel.streamer_resample
+        call.argtypes = [_POINTER, _POINTER, *[ctypes.c_int64] * 3, _POINTER, *[ctypes.c_int64] * 2, _POINTER]
+        call.restype = None
+        call(
+            address(tables.weights), address(tables.begins), rounds, tables.period, tables.width,
+            address(heard), first, len(made), address(made),
+        )  # fmt: skip
+        return
+    begin = _start(tables, first)
+    for number in range(min(len(made), rounds)):
+        at = _start(tables, first + number) - begin
+        some = made[number::rounds]
+        step = tables.period * heard.itemsize
+        windows = as_strided(
+            heard[at:], (len(some), 1, tables.width), (step, step, heard.itemsize), writeable=False
+        )
+        some[:] = np.matmul(windows, tables.weights[(first + number) % rounds])[:, 0]
 
 
 def _start(tables: _Tables, group: int) -> int:
@@ -110,7 +144,7 @@ def _tables(from_hz: int, to_hz: int) -> _Tables:
     while (2 * reach + 1 + group * down // up) * group > TABLE_MAX:
         group -= 1
     starts = [number * group * down // up for number in range(lcm(up, group) // group)]
-    width = 2 * reach + 2 + (group - 1) * down // up
+    width = ceil((2 * reach + 2 + (group - 1) * down // up) / WIDTHS) * WIDTHS
     answers, places = _impulses(from_hz, to_hz, reach)
     weights = []
     for number, start in enumerate(starts):
@@ -118,7 +152,8 @@ def _tables(from_hz: int, to_hz: int) -> _Tables:
         inputs = start - reach + np.arange(width)[:, np.newaxis]
         rounds = (places[inputs % down] - inputs) // down
         weights.append(np.ascontiguousarray(answers[outputs + up * rounds]))
-    return _Tables(reach, width, len(starts) * group * down // up, starts, weights)
+    period = len(starts) * group * down // up
+    return _Tables(reach, width, period, starts, np.stack(weights), np.array(starts, np.int64))
 
 
 def _impulses(from_hz: int, to_hz: int, reach: int) -> tuple[F32, np.ndarray]:

@@ -24,14 +24,14 @@ class RingReader:
             descriptor, HEADER_BYTES + 4 * capacity_frames * channels, prot=mmap.PROT_READ
         )
         self._header = mmap.mmap(descriptor, HEADER_BYTES)
-        self._claimed = np.frombuffer(self._memory, np.uint64, 1)
-        self._wanted = np.frombuffer(self._header, np.uint64, 1, 8)
+        self._claimed = memoryview(self._memory)[:8].cast("Q")
+        self._wanted = memoryview(self._header)[8:16].cast("Q")
         self._frames = np.frombuffer(self._memory, np.float32, offset=HEADER_BYTES).reshape(-1, channels)
 
     @property
     def oldest_frame(self) -> int:
         """What is before this one is, or is about to be, overwritten."""
-        return max(0, int(self._claimed[0]) - len(self._frames))
+        return max(0, self._claimed[0] - len(self._frames))
 
     def read(self, first: int, stop: int) -> tuple[int, F32]:
         """The frames from `first` to `stop`, all of them written, or of those the ones still there."""
@@ -48,6 +48,8 @@ class RingReader:
         capacity = len(self._frames)
         at = first % capacity
         head = min(stop - first, capacity - at)
+        if head == stop - first and self._frames.shape[1] == 1:
+            return self._frames[at : at + head, 0].copy()
         samples = np.empty(stop - first, np.float32)
         mix_to_mono(self._frames[at : at + head], samples[:head])
         mix_to_mono(self._frames[: len(samples) - head], samples[head:])
@@ -55,6 +57,8 @@ class RingReader:
 
     def close(self) -> None:
         """Let go of the memory."""
-        del self._claimed, self._wanted, self._frames
+        self._claimed.release()
+        self._wanted.release()
+        del self._frames
         self._memory.close()
         self._header.close()
