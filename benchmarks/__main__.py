@@ -14,13 +14,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import files, machine, paced, start
+from benchmarks import files, growth, latency, machine, paced, start, streams
 from benchmarks.contestants import PEERS
 from benchmarks.environments import FOLDER, missing
 from benchmarks.part import Bench, say
 from benchmarks.sound import Sound
 
-PARTS = (files, paced, start)
+PARTS = (files, paced, start, latency, growth, streams)
 LONGEST_S = 600.0
 QUICK_SCALE, QUICK_ROUNDS, ROUNDS = 0.25, 1, 3
 
@@ -67,7 +67,8 @@ def _options() -> argparse.Namespace:
         type=Path,
         default=Path(sound) if sound else None,
         metavar="PATH",
-        help="a sound file, a folder of them, or a pack with manifest.csv (default: $BENCH_SOUND, else the demo scene)",
+        help="a sound file, a folder of them, or a pack with manifest.csv "
+        "(default: $BENCH_SOUND, else the demo scene)",
     )
     parser.add_argument("--quick", action="store_true", help="one round and short windows: a few minutes")
     parser.add_argument(

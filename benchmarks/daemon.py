@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, NamedTuple, Self
 
+import numpy as np
 import zmq
 
 from benchmarks.environments import ROOT
@@ -31,6 +33,20 @@ def environment(folder: Path, more: Mapping[str, str] | None = None) -> dict[str
     return {**kept, **own, **(more or {})}
 
 
+class Message(NamedTuple):
+    """What a subscriber got."""
+
+    at_s: float
+    """When, on the monotonic clock."""
+    topic: str
+    record: dict[str, Any]
+    data: bytes
+
+    def scores(self) -> np.ndarray:
+        """Of frames: (rows, labels)."""
+        return np.frombuffer(self.data, "<f2").reshape(self.record["rows"], -1).astype(np.float32)
+
+
 class Daemon:
     """`streamer run` while the `with` block lasts, journal and all, and a subscriber that hears it."""
 
@@ -41,6 +57,9 @@ class Daemon:
         more: Mapping[str, str] | None = None,
         topics: Sequence[str] = TOLD,
         core: int | None = None,
+        pipe: bool = False,
+        settings: str = "",
+        ingest: bool = False,
     ) -> None:
         # Short: the path of a socket has at most 107 bytes.
         self._folder = tempfile.TemporaryDirectory(prefix="sb-")
@@ -57,11 +76,16 @@ class Daemon:
         self._socket.connect(self.events)
         words = ["run", "--no-live", "--runtime-dir", str(runtime), "--publish", self.events]
         words += ["--log-level", "warning", *arguments]
+        self.ingest = f"ipc://{runtime}/ingest.sock"
+        words += ["--ingest", self.ingest] if ingest else []
+        if settings:
+            (self.folder / "streamer.toml").write_text(settings, "utf-8")
+            words += ["--config", str(self.folder / "streamer.toml")]
         self.running = Running(
             [*STREAMER, *words],
             environment(self.folder, more),
             core=core,
-            stdin=-1 if "stdin" in arguments else -3,  # subprocess.PIPE, subprocess.DEVNULL
+            stdin=subprocess.PIPE if pipe else subprocess.DEVNULL,
             log=self.folder / "log",
         )
 
@@ -70,31 +94,47 @@ class Daemon:
         """When its process was started, on the monotonic clock."""
         return self.running.begun_s
 
-    def receive(self, timeout_s: float) -> tuple[float, str, dict[str, Any]] | None:
-        """The next message: when it came, its topic and its record; None where there is none in time."""
+    @property
+    def stdin(self) -> IO[bytes]:
+        """Its standard input."""
+        assert self.running.process.stdin is not None
+        return self.running.process.stdin
+
+    def receive(self, timeout_s: float) -> Message | None:
+        """The next message; None where there is none in time."""
         if not self._socket.poll(round(1000 * timeout_s)):
             return None
-        parts = self._socket.recv_multipart()
-        return time.monotonic(), parts[0].decode(), json.loads(parts[1])
+        return _message(self._socket.recv_multipart(), time.monotonic())
 
-    def wait_listening(self, streams: int = 1) -> None:
-        """Until so many streams say that they listen; RuntimeError where they do not."""
+    def wait_health(self, state: str = "", streams: int = 1) -> None:
+        """Until so many streams are in that state, or live at all; RuntimeError where that never comes."""
         deadline_s = time.monotonic() + READY_TIMEOUT_S
-        listening: set[str] = set()
-        while len(listening) < streams:
+        found: set[str] = set()
+        wanted = [state] if state else ["starting", "listening"]
+        while len(found) < streams:
             message = self.receive(0.25)
-            if message is None:
-                if self.running.process.poll() is not None or time.monotonic() > deadline_s:
-                    raise RuntimeError(f"streamer does not listen: {self.running.complaints()}")
-            elif message[1].startswith("health.") and message[2].get("state") == "listening":
-                listening.add(message[1])
+            if time.monotonic() > deadline_s or (message is None and self.running.process.poll() is not None):
+                raise RuntimeError(f"streamer does not get ready: {self.running.complaints()}")
+            if message and message.topic.startswith("health.") and message.record["state"] in wanted:
+                found.add(message.topic)
 
-    def received(self) -> list[tuple[float, str, dict[str, Any]]]:
-        """All that has come since one last looked."""
-        found = []
-        while (message := self.receive(0.0)) is not None:
-            found.append(message)
-        return found
+    def received(self) -> list[Message]:
+        """All that has come since one last looked; nobody knows when."""
+        return self.collect(0.0)
+
+    def collect(self, seconds: float) -> list[Message]:
+        """All that comes in that time, each with the moment at which it came."""
+        raw = []
+        end_s = time.monotonic() + seconds
+        while self._socket.poll(max(0, round(1000 * (end_s - time.monotonic())))):
+            raw.append((self._socket.recv_multipart(), time.monotonic()))
+            if seconds and raw[-1][1] >= end_s:
+                break
+        return [_message(parts, at_s) for parts, at_s in raw]  # taken apart when nobody waits for it
+
+    def leave(self) -> None:
+        """No longer be its subscriber."""
+        self._socket.disconnect(self.events)
 
     def __enter__(self) -> Self:
         return self
@@ -105,3 +145,7 @@ class Daemon:
         self._socket.close(0)
         self.running.stop()
         self._folder.cleanup()
+
+
+def _message(parts: list[bytes], at_s: float) -> Message:
+    return Message(at_s, parts[0].decode(), json.loads(parts[1]), parts[2] if len(parts) > 2 else b"")

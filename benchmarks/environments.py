@@ -23,8 +23,8 @@ COMMON = ("numpy>=2.0", "onnxruntime>=1.20", "sounddevice>=0.5")
 STEPS: dict[str, tuple[tuple[str, ...], ...]] = {
     "pymicro-wakeword": (("pymicro-wakeword>=2.5,<3",),),
     "pyopen-wakeword": (("pyopen-wakeword>=1.1,<2",),),
-    # Its newest release, run by onnxruntime: the tflite-runtime that it names wants an older numpy. That release
-    # fetches its models from elsewhere; 0.4.0 is the last that carries them.
+    # Its newest release, run by onnxruntime: the tflite-runtime that it names wants an older numpy. That
+    # release fetches its models from elsewhere; 0.4.0 is the last that carries them.
     "openwakeword": (
         ("scipy", "scikit-learn", "tqdm", "requests"),
         ("--no-deps", "openwakeword==0.6.0"),

@@ -17,6 +17,7 @@ from benchmarks.contestants import peer_command, peer_environment
 from benchmarks.daemon import Daemon
 from benchmarks.part import Bench, Measure, in_turns, result
 from benchmarks.processes import Running, cpu_s, family, memory
+from benchmarks.virtual import at_server
 from tests.support.virtual_microphone import VirtualMicrophone, available
 
 NAME = "paced"
@@ -42,15 +43,15 @@ def run(bench: Bench) -> dict[str, Any]:
     else:
         for rate_hz in (16_000, 48_000):
             name = f"microphone {rate_hz // 1000} kHz"
-            measures[f"nobody, {name}"] = _on_microphone(bench, rate_hz, settle_s, window_s, _nobody)
-            measures[f"streamer, {name}"] = _on_microphone(bench, rate_hz, settle_s, window_s, _daemon)
+            measures[f"nobody, {name}"] = on_microphone(bench, rate_hz, settle_s, window_s, _nobody)
+            measures[f"streamer, {name}"] = on_microphone(bench, rate_hz, settle_s, window_s, daemon_with([]))
         for peer in bench.peers:
             who = _peer_listening(peer)
-            measures[f"{peer}, microphone 16 kHz"] = _on_microphone(bench, 16_000, settle_s, window_s, who)
+            measures[f"{peer}, microphone 16 kHz"] = on_microphone(bench, 16_000, settle_s, window_s, who)
     return result(in_turns(NAME, bench.rounds, measures), window_s=window_s)
 
 
-def _watch(
+def watch(
     pids: Sequence[int], settle_s: float, window_s: float, server: int | None = None
 ) -> dict[str, float]:
     """Share of a core over the window, memory at its end."""
@@ -68,9 +69,9 @@ def _watch(
     return found
 
 
-def _books(daemon: Daemon, found: dict[str, float]) -> dict[str, float]:
+def books(daemon: Daemon, found: dict[str, float]) -> dict[str, float]:
     """Nothing may have been lost meanwhile; how late it was."""
-    healths = [record for _, topic, record in daemon.received() if topic.startswith("health.")]
+    healths = [one.record for one in daemon.received() if one.topic.startswith("health.")]
     if not healths:
         raise RuntimeError(f"streamer fell silent: {daemon.running.complaints()}")
     lost = healths[-1]["lost_samples"]
@@ -81,15 +82,15 @@ def _books(daemon: Daemon, found: dict[str, float]) -> dict[str, float]:
 
 def _daemon_on_file(sound: Path, settle_s: float, window_s: float) -> dict[str, float]:
     with Daemon(["--file", str(sound), "--loop"]) as daemon:
-        daemon.wait_listening()
-        return _books(daemon, _watch(daemon.running.pids, settle_s, window_s))
+        daemon.wait_health("listening")
+        return books(daemon, watch(daemon.running.pids, settle_s, window_s))
 
 
 def _peer_fed(peer: str, sound: Path, settle_s: float, window_s: float) -> Measure:
     def measure() -> dict[str, float]:
         with Running(peer_command(peer, "paced", sound), peer_environment()) as running:
             running.line()
-            return _watch(running.pids, settle_s, window_s)
+            return watch(running.pids, settle_s, window_s)
 
     return measure
 
@@ -99,7 +100,7 @@ def _peer_fed(peer: str, sound: Path, settle_s: float, window_s: float) -> Measu
 Listening = Callable[[VirtualMicrophone, float, float], dict[str, float]]
 
 
-def _on_microphone(bench: Bench, rate_hz: int, settle_s: float, window_s: float, who: Listening) -> Measure:
+def on_microphone(bench: Bench, rate_hz: int, settle_s: float, window_s: float, who: Listening) -> Measure:
     sound = bench.sound.file(max(60.0, 3 * (settle_s + window_s) + 20), rate_hz)
 
     def measure() -> dict[str, float]:
@@ -119,17 +120,21 @@ def _microphone(folder: Path, rate_hz: int, sound: Path) -> Iterator[VirtualMicr
 
 def _nobody(microphone: VirtualMicrophone, settle_s: float, window_s: float) -> dict[str, float]:
     """What the sound server takes for itself."""
-    found = _watch([], settle_s, window_s, microphone.pid)
+    found = watch([], settle_s, window_s, microphone.pid)
     return {"server_core_percent": found["server_core_percent"]}
 
 
-def _daemon(microphone: VirtualMicrophone, settle_s: float, window_s: float) -> dict[str, float]:
-    sound_server = {name: microphone.environment()[name] for name in SOUND_SERVER}
-    with Daemon(["--device", "virtmic"], more=sound_server) as daemon:
-        daemon.wait_listening()
-        pids = family(daemon.running.process.pid)
-        found = _watch(pids, settle_s, window_s, microphone.pid)
-        return _books(daemon, {**found, "processes": float(len(pids))})
+def daemon_with(arguments: Sequence[str]) -> Listening:
+    """streamer at the microphone, daemon and recorder."""
+
+    def listen(microphone: VirtualMicrophone, settle_s: float, window_s: float) -> dict[str, float]:
+        with Daemon(["--device", "virtmic", *arguments], more=at_server(microphone)) as daemon:
+            daemon.wait_health("listening")
+            pids = daemon.running.pids
+            found = watch(pids, settle_s, window_s, microphone.pid)
+            return books(daemon, {**found, "processes": float(len(pids))})
+
+    return listen
 
 
 def _peer_listening(peer: str) -> Listening:
@@ -138,9 +143,6 @@ def _peer_listening(peer: str) -> Listening:
         surroundings.pop("PYTHONPATH", None)
         with Running(peer_command(peer, "microphone", "virtmic"), surroundings) as running:
             running.line()
-            return _watch(running.pids, settle_s, window_s, microphone.pid)
+            return watch(running.pids, settle_s, window_s, microphone.pid)
 
     return listen
-
-
-SOUND_SERVER = ("HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "PULSE_SERVER", "PULSE_COOKIE")

@@ -80,7 +80,8 @@ def silero_vad() -> Feed:
     import onnxruntime
 
     found = find_spec("silero_vad")
-    assert found is not None and found.origin is not None
+    assert found is not None
+    assert found.origin is not None
     options = onnxruntime.SessionOptions()
     options.inter_op_num_threads = options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(
@@ -161,15 +162,16 @@ def play_first(feed: Feed, path: str) -> None:
     print("score", flush=True)
 
 
-def play_paced(feed: Feed, path: str) -> None:
+def play_paced(feed: Feed, path: str, chunk_ms: str = "80") -> None:
     """A sleep to each piece's moment, as any program would that is fed in real time."""
-    chunks = pieces(read_sound(path), CHUNK_SAMPLES)
+    samples = int(chunk_ms) * RATE_HZ // 1000
+    chunks = pieces(read_sound(path), samples)
     print("ready", flush=True)
     begun_s = time.monotonic()
     turn = 0
     while True:
         turn += 1
-        time.sleep(max(0.0, begun_s + turn * CHUNK_SAMPLES / RATE_HZ - time.monotonic()))
+        time.sleep(max(0.0, begun_s + turn * samples / RATE_HZ - time.monotonic()))
         feed(chunks[turn % len(chunks)])
 
 

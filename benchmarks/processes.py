@@ -54,7 +54,8 @@ def run_to_end(
     killer = threading.Timer(timeout_s, process.kill)
     killer.start()
     said: list[bytes] = []
-    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
     listener = threading.Thread(target=lambda pipe: said.append(pipe.read()), args=(process.stderr,))
     listener.start()
     try:
@@ -172,7 +173,7 @@ class Memory:
     """Of one or several processes together, in megabytes of 2^20 bytes."""
 
     alone_mb: float
-    """What they would have if nothing else ran: what several of them share once, what others share as well."""
+    """As if nothing else ran: what they share counts once, what others share as well counts in full."""
     rss_mb: float
     """The sum of what each has; what they share counts for each."""
     pss_mb: float

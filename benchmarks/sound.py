@@ -1,7 +1,7 @@
-"""What all of them listen to: real speech where a path is given, else the bundled demo scene, round and round.
+"""What all of them listen to: real speech where a path is given, else the bundled demo scene over and over.
 
-A path is a sound file, a folder of them, or a pack of recordings with a `manifest.csv` (columns path, kind), of
-which the speech is taken. All are given as 16 kHz, one channel, 16 bits: no peer resamples.
+A path is a sound file, a folder of them, or a pack of recordings with a `manifest.csv` (columns path, kind),
+of which the speech is taken. All are given as 16 kHz, one channel, 16 bits: no peer resamples.
 """
 
 from __future__ import annotations

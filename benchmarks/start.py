@@ -1,4 +1,4 @@
-"""How long it takes to begin: from the start of the process to its first word, on the clock and in processor time."""
+"""How long it takes to begin: from the start of the process to its first word."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ def _first_scores(path: Path) -> dict[str, float]:
         message = daemon.receive(30.0)
         if message is None:
             raise RuntimeError(f"streamer has no scores: {daemon.running.complaints()}")
-        arrived_s, _, frames = message
+        frames = message.record
         block_s = frames["first_s"] + frames["rows"] * frames["row_s"]
         spent_s = cpu_s(daemon.running.pids)
         return {
-            "wall_ms": 1000 * (arrived_s - daemon.begun_s),
+            "wall_ms": 1000 * (message.at_s - daemon.begun_s),
             "of_it_sound_ms": 1000 * block_s,
             "cpu_ms": 1000 * spent_s,
         }
