@@ -110,7 +110,7 @@ class Daemon:
         """Until so many streams are in that state, or live at all; RuntimeError where that never comes."""
         deadline_s = time.monotonic() + READY_TIMEOUT_S
         found: set[str] = set()
-        wanted = [state] if state else ["starting", "listening"]
+        wanted = [state] if state else ["starting", "listening", "stalled", "no-device"]
         while len(found) < streams:
             message = self.receive(0.25)
             if time.monotonic() > deadline_s or (message is None and self.running.process.poll() is not None):

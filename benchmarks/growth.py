@@ -1,7 +1,7 @@
 """What one live stream costs as the hop shrinks, and as labels and subscribers grow.
 
-A file in real time, as in the part `paced`. The hop at the virtual microphone, since a file comes in pieces of
-100 ms whatever the hop; beside it a peer that is fed as often.
+A file in real time, as in the part `paced`. The hop at the virtual microphone, since a file comes in pieces
+of 100 ms whatever the hop; beside it a peer that is fed as often.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.contestants import peer_command, peer_environment
 from benchmarks.daemon import Daemon
 from benchmarks.part import Bench, Measure, in_turns, result
-from benchmarks.processes import Running, cpu_s, family, memory
+from benchmarks.processes import Running, cpu_s, memory
 from benchmarks.virtual import at_server
 from tests.support.virtual_microphone import VirtualMicrophone, available
 
