@@ -72,7 +72,7 @@ $(VENV)/.bench: pyproject.toml $(VENV)/.base
 	@touch $@
 
 # The peers' environment; their pins clash with ours.
-.bench/peers/problems.json: benchmarks/environments.py benchmarks/peer.py $(VENV)/.base
+.bench/peers/problems.json: benchmarks/environments.py $(VENV)/.base
 	$(BIN)/python -m benchmarks.environments
 
 $(VENV)/.lint: pyproject.toml $(VENV)/.base

@@ -38,6 +38,7 @@ def main() -> int:
             folder=Path(name),
             rounds=options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS),
             scale=scale,
+            quick=options.quick,
             peers=tuple(peer for peer in options.peers if peer not in skipped),
             skipped=skipped,
         )
@@ -60,7 +61,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     names = [part.NAME for part in PARTS]
     told = ", ".join(f"{part.NAME} ({part.HELP})" for part in PARTS)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {told}; default: all")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"of {told}; default: all, in a quarter of an hour"
+    )
     sound = os.environ.get("BENCH_SOUND")
     parser.add_argument(
         "--sound",
@@ -70,7 +73,9 @@ def _options() -> argparse.Namespace:
         help="a sound file, a folder of them, or a pack with manifest.csv "
         "(default: $BENCH_SOUND, else the demo scene)",
     )
-    parser.add_argument("--quick", action="store_true", help="one round and short windows: a few minutes")
+    parser.add_argument(
+        "--quick", action="store_true", help="one round, short windows, fewer steps: three minutes"
+    )
     parser.add_argument(
         "--rounds", type=int, metavar="N", help=f"repetitions of everything (default: {ROUNDS})"
     )

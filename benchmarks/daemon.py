@@ -68,7 +68,7 @@ class Daemon:
         runtime.mkdir(mode=0o700)
         self.events = f"ipc://{runtime}/events.sock"
         self.control = f"ipc://{runtime}/control.sock"
-        self._socket = zmq.Context.instance().socket(zmq.SUB)
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
         self._socket.setsockopt(zmq.RECONNECT_IVL, 2)
         self._socket.setsockopt(zmq.RCVHWM, 0)
         for topic in topics:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ class Bench:
     rounds: int
     scale: float = 1.0
     """Of lengths and numbers; below 1 for a quick look or a test."""
+    quick: bool = False
     peers: tuple[str, ...] = ()
     skipped: dict[str, str] = field(default_factory=dict)
     """What is not measured, and why."""
@@ -32,6 +33,10 @@ class Bench:
     def seconds(self, usual_s: float, least_s: float = 2.0) -> float:
         """A window's length at this run's scale."""
         return max(least_s, usual_s * self.scale)
+
+    def some(self, values: Sequence[int]) -> Sequence[int]:
+        """All of them, or for a quick look the first and the last."""
+        return values[:: max(1, len(values) - 1)] if self.quick else values
 
 
 def say(text: str) -> None:

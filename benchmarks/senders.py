@@ -53,7 +53,7 @@ class OneSender:
 
     def hear(self) -> None:
         """What the daemon says."""
-        while self.socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+        while self.socket.poll(0):
             answer = decode_from_daemon(self.socket.recv(zmq.NOBLOCK))
             if isinstance(answer, Welcome):
                 self.welcome = True

@@ -18,7 +18,7 @@ NAME = "start"
 HELP = "start of the process to the first score or event; --help"
 KEYWORD_S = (4.0, 7.0)
 """The piece of the demo scene in which the first keyword is."""
-TURNS = 3
+TURNS = 2
 """As often as other parts: it takes little time, and varies more."""
 
 

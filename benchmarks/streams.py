@@ -18,8 +18,9 @@ from benchmarks.contestants import PLAIN
 from benchmarks.daemon import Daemon, Message
 from benchmarks.part import Bench, Measure, in_turns, percentile, result
 from benchmarks.processes import Running, cpu_s, memory
-from benchmarks.senders import BLOCK_S, BLOCK_SAMPLES
+from benchmarks.senders import BLOCK_S
 from streamer.audio import SAMPLE_RATE_HZ
+from streamer.capture.cutter import BLOCK_SAMPLES
 from streamer.features.extractor import latency_samples
 from streamer.inference.bundle import load_bundle
 from streamer.pipeline import ROW_START_SAMPLES
@@ -27,7 +28,7 @@ from streamer.pipeline import ROW_START_SAMPLES
 NAME = "streams"
 HELP = "many streams in real time, from files and from remote senders"
 COUNTS = (1, 4, 16, 64, 256, 1000)
-WINDOW_S = 10.0
+WINDOW_S = 8.0
 WATCHED = 20
 """Streams whose scores a subscriber gets."""
 
@@ -35,9 +36,8 @@ WATCHED = 20
 def run(bench: Bench) -> dict[str, Any]:
     """Files and senders, more and more."""
     window_s = bench.seconds(WINDOW_S, 3.0)
-    counts = [count for count in COUNTS if count <= max(4, 4 * bench.scale * COUNTS[-1])]
     measures: dict[str, Measure] = {}
-    for count in counts:
+    for count in bench.some(COUNTS):
         measures[f"files, {count}"] = _files(bench, count, window_s)
         measures[f"senders, {count}"] = _senders(bench, count, window_s)
     return result(in_turns(NAME, max(1, bench.rounds // 3), measures), window_s=window_s)
