@@ -47,7 +47,8 @@ def main() -> int:
         results["sound"], results["quick"] = bench.sound.told, options.quick
         for part in wanted:
             begun_s = time.monotonic()
-            results.setdefault("parts", {})[part.NAME] = part.run(bench)
+            when = {name: results["machine"][name] for name in ("time_utc", "streamer")}
+            results.setdefault("parts", {})[part.NAME] = part.run(bench) | when
             say(f"{part.NAME}: done in {time.monotonic() - begun_s:.0f} s")
             results["skipped"] = bench.skipped
             _write(options.out, results)

@@ -46,7 +46,7 @@ def number(value: float) -> str:
 
 def bars(title: str, unit: str, rows: Sequence[Bar]) -> str:
     """One under the other."""
-    left, right, height = 250, 90, 26
+    left, right, height = 280, 90, 26
     scale = (WIDTH - left - right) / max(row.high for row in rows)
     parts = [f'<text class="title" x="8" y="20">{escape(title)}</text>']
     for place, row in enumerate(rows):
@@ -87,7 +87,7 @@ def lines(title: str, across: str, up: str, series: Series, *, log_up: bool = Tr
     for y in _ticks([y for _, y in points], log=log_up):
         parts.append(f'<path class="axis" d="M{left} {y_of(y):.1f}h{plot_w}" stroke-dasharray="2 4"/>')
         parts.append(
-            f'<text class="faint" x="{left - 6}" y="{y_of(y) + 4:.1f}" text-anchor="end">{number(y)}</text>'
+            f'<text class="faint" x="{left - 6}" y="{y_of(y) + 4:.1f}" text-anchor="end">{y:,g}</text>'
         )
     for place, (name, line) in enumerate(series.items()):
         marks = [f"{x_of(x):.1f},{y_of(y):.1f}" for x, y in line]

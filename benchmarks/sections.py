@@ -111,7 +111,7 @@ def live(results: Results, picture: Picture) -> list[str]:
         against = f"{YARDSTICK}, {'fed' if where in ('file', 'fed') else where}"
         alone = median(rows, f"nobody, {where}", "server_core_percent")
         server = median(rows, row, "server_core_percent")
-        more = f"+{server - alone:.2f} %" if server is not None and alone is not None else ""
+        more = f"{server - alone:+.2f} %" if server is not None and alone is not None else ""
         body.append(
             [
                 name,
@@ -217,7 +217,8 @@ def delay(results: Results, picture: Picture) -> list[str]:
                 figures = [
                     spread(rows, row, f"{what}_{figure}_ms", " ms") for figure in ("p50", "p99", "max")
                 ]
-                body.append([f"{row}, {what}", *figures, spread(rows, row, f"{what}_count")])
+                counts = rows[row][f"{what}_count"]
+                body.append([f"{row}, {what}", *figures, f"{sum(counts):,.0f}"])
     return [
         "## From sound to message, beyond the hop",
         "",

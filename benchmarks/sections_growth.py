@@ -160,8 +160,24 @@ def place(results: Results, picture: Picture) -> list[str]:
         *prose(
             f"""{machine["processor"]}, {machine["cores"]} cores, {machine["memory_gb"]} GB;
             {machine["kernel"]}; Python {machine["python"]}; streamer {machine["streamer"]};
-            {", ".join(f"{name} {version}" for name, version in versions.items())}. Load before the
-            run: {machine["load_before"][0]}. The numbers behind this page:
+            {", ".join(f"{name} {version}" for name, version in versions.items())}. Load before the run:
+            {machine["load_before"][0]}. The numbers behind this page:
             [results.json](performance/results.json)."""
         ),
+        *_other_times(results),
     ]
+
+
+def _other_times(results: Results) -> list[str]:
+    """Parts that were measured in another run."""
+    machine = results["machine"]
+    runs: dict[tuple[str, str], list[str]] = {}
+    for name, part in results.get("parts", {}).items():
+        runs.setdefault((part.get("time_utc", ""), part.get("streamer", "")), []).append(name)
+    runs.pop((machine["time_utc"], machine["streamer"]), None)
+    told = [
+        f"{' and '.join(names)}: {time} UTC, streamer {which}"
+        for (time, which), names in runs.items()
+        if time
+    ]
+    return prose(f"Measured in another run: {'; '.join(told)}.") if told else []
