@@ -19,11 +19,11 @@ import numpy as np
 from streamer.audio import F32, SAMPLE_RATE_HZ, Chunk
 from streamer.capture.files import SoundFileSource
 from streamer.ears import Ears
-from streamer.pipeline import advance, block_frames
+from streamer.pipeline import advance, block_frames, listen
 from streamer.tuned import TunedModel
 
 FULL_PERCENT = 80.0
-"""A core that is busier than this with listening alone has no room for the rest of a daemon."""
+"""A machine that is busier than this with listening alone has no room for the rest of a daemon."""
 TURNS = 5
 """Measured, at least, with each number of streams."""
 MOST_STREAMS = 20_000
@@ -50,10 +50,13 @@ class Calls:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """So many streams at once: the share of a core's time that they take."""
+    """So many streams at once, each with a block of sound at the same time."""
 
     streams: int
     busy_percent: float
+    """Of the time that the sound lasts, until all of it has been listened to; on all processors."""
+    core_percent: float
+    """Processor time, of that time: more than 100 where more than one core is at work."""
 
     @property
     def fits(self) -> bool:
@@ -91,12 +94,12 @@ class _Stream:
 
     def __init__(self, models: Sequence[TunedModel], hop_ms: int) -> None:
         self.ears = Ears(models, hop_ms)
-        self._intake = self.ears.open(SAMPLE_RATE_HZ)
+        self.intake = self.ears.open(SAMPLE_RATE_HZ)
         self._sample = 0
 
     def feed(self, samples: F32) -> None:
         """Sound that goes on."""
-        self._intake.feed(Chunk(samples, self._sample, 0.0))
+        self.intake.feed(Chunk(samples, self._sample, 0.0))
         self._sample += len(samples)
 
 
@@ -157,6 +160,7 @@ class Measuring:
         begun_s, begun_cpu_s = time.perf_counter(), time.process_time()
         for stream in streams:
             stream.feed(block)
+        listen([stream.intake for stream in streams])
         fed_cpu_s = time.process_time()
         for place, tuned in enumerate(self._models):
             advance(tuned.model.classifier, [stream.ears.listeners[place] for stream in streams])
@@ -179,8 +183,7 @@ class Measuring:
         while (count := self._next_count()) and time.monotonic() < end_s:
             self._progress(f"{count} streams at once")
             streams += [_Stream(self._models, self._hop_ms) for _ in range(count - len(streams))]
-            busy = self._busy_percent(streams[:count], end_s)
-            self.report.batches.append(Batch(count, round(busy, 1)))
+            self.report.batches.append(self._batch(streams[:count], end_s))
             self.report.stream_kb = max(0.0, (_resident_kb() - before_kb) / len(streams))
 
     def _next_count(self) -> int:
@@ -191,13 +194,15 @@ class Measuring:
         least = most.streams if most else 0
         return (least + too_many.streams) // 2 if too_many.streams - least > max(1, least // 16) else 0
 
-    def _busy_percent(self, streams: Sequence[_Stream], end_s: float) -> float:
-        taken_s = []
+    def _batch(self, streams: Sequence[_Stream], end_s: float) -> Batch:
+        turns: list[_Turn] = []
         for block in self._rounds():
-            taken_s.append(self._turn(streams, block).cpu_s)
-            if len(taken_s) > TURNS and (sum(taken_s) > 0.3 or time.monotonic() > end_s):
+            turns.append(self._turn(streams, block))
+            if len(turns) > TURNS and (sum(turn.wall_s for turn in turns) > 0.5 or time.monotonic() > end_s):
                 break
-        return 100 * statistics.median(taken_s[1:]) / self._block_s
+        wall_s = statistics.median(turn.wall_s for turn in turns[1:])
+        cpu_s = statistics.median(turn.cpu_s for turn in turns[1:])
+        return Batch(len(streams), *(round(100 * taken_s / self._block_s, 1) for taken_s in (wall_s, cpu_s)))
 
 
 def _blocks_of(path: Path, samples: int) -> list[F32]:

@@ -35,6 +35,7 @@ MACHINE: dict[str, Any] = {
     "load_before": [0.1, 0.1, 0.1],
     "streamer": "0 (abc)",
     "labels": 29,
+    "features": "numpy",
     "packages": {"numpy": "2"},
     "peers": {"pymicro-wakeword": "2.5"},
 }

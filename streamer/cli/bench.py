@@ -90,7 +90,7 @@ def _lines(config: Config, models: list[TunedModel], report: Report) -> list[str
     if report.memory_mb:
         more = f", {report.stream_kb:.0f} kB for each further stream" if report.stream_kb else ""
         lines.append(f"{'memory':<32}{report.memory_mb:.0f} MB{more}")
-    lines.append("Listening alone, on one core: capturing sound and telling events come on top.")
+    lines.append("Listening alone: capturing sound and telling events come on top.")
     return lines
 
 
@@ -103,9 +103,10 @@ def _of_many(report: Report) -> str:
     most, too_many = report.most, report.too_many
     told = []
     if most:
-        told.append(f"{most.streams:,} fit ({most.busy_percent:.0f} % of a core)")
+        cost = f"{most.busy_percent:.0f} % of the time, {most.core_percent:.0f} % of a core"
+        told.append(f"{most.streams:,} fit ({cost})")
     if too_many:
-        told.append(f"{too_many.streams:,} do not ({too_many.busy_percent:.0f} %)")
+        told.append(f"{too_many.streams:,} do not ({too_many.busy_percent:.0f} % of the time)")
     elif most:
         told.append("more were not tried: give it more --seconds")
     return ", ".join(told)

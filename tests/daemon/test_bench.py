@@ -93,7 +93,7 @@ def test_the_search_for_as_many_as_fit(
         found = measuring(tiny_model)
         while count := found._next_count():
             assert count not in {batch.streams for batch in found.report.batches}
-            found.report.batches.append(Batch(count, 50.0 if count <= capacity else 90.0))
+            found.report.batches.append(Batch(count, 50.0 if count <= capacity else 90.0, 50.0))
             assert len(found.report.batches) < 40
         most = found.report.most.streams if found.report.most else 0
         assert most <= capacity
