@@ -90,7 +90,8 @@ def _most_streams(rows: Rows) -> str:
 def keeps_up(rows: Rows, row: str) -> bool:
     """Nothing lost, nobody behind."""
     lost = sum(median(rows, row, figure) or 0.0 for figure in ("lost_s", "unacknowledged_s", "complaints"))
-    return lost == 0 and (median(rows, row, "lag_p99_ms") or 0.0) < 200
+    late_ms = max(median(rows, row, figure) or 0.0 for figure in ("lag_p99_ms", "scores_p99_ms"))
+    return lost == 0 and late_ms < 200
 
 
 def live(results: Results, picture: Picture) -> list[str]:

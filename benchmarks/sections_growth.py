@@ -109,7 +109,7 @@ def many(results: Results, picture: Picture) -> list[str]:
             how old its newest sound was when it was listened to. *To scores*: from a sender's
             handing over the block with the last sample that scores need to those scores at a
             subscriber, for some twenty of the streams. *Keeps up*: no sound lost, all that was sent
-            acknowledged, p99 of the lag under 200 ms."""
+            acknowledged, both p99 under 200 ms."""
         ),
     ]
 

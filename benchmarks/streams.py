@@ -102,7 +102,7 @@ def _play(daemon: Daemon, count: int, seconds: float, sound: Path, folder: Path)
 
 def settled_s(count: int) -> float:
     """Until the first rush is over."""
-    return 1.0 + count / 500
+    return 1.0 + count / 100
 
 
 def settle(count: int) -> None:
