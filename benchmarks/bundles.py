@@ -13,7 +13,7 @@ from streamer.inference.bundle import Provenance, load_bundle
 def with_labels(count: int, folder: Path) -> Path:
     """The folder of such a bundle; RuntimeError where what writes it is not installed."""
     try:
-        from safetensors.numpy import load_file
+        from safetensors.numpy import load_file, save
 
         from training.export.bundle_writer import write_bundle
         from training.export.onnx_graph import network_graph, network_state
@@ -35,7 +35,10 @@ def with_labels(count: int, folder: Path) -> Path:
         features=manifest.features,
         network=network,
         state=network_state(network),
-        files={"onnx": ("model.onnx", network_graph(network, weights).SerializeToString())},
+        files={
+            "onnx": ("model.onnx", network_graph(network, weights).SerializeToString()),
+            "torch": ("model.safetensors", save(weights)),
+        },
         provenance=Provenance(data=[], licences=[], git_revision="", trained_utc="", command=""),
         metrics={},
     )

@@ -13,8 +13,8 @@ from typing import Any
 from benchmarks.contestants import peer_command, peer_environment
 from benchmarks.environments import ROOT
 from streamer import __version__
-from streamer.features.kernel import library
 from streamer.inference.bundle import load_bundle
+from streamer.kernel import library
 
 PACKAGES = ("numpy", "onnxruntime", "pyzmq", "soxr", "msgspec", "soundfile", "sounddevice")
 
@@ -30,7 +30,7 @@ def describe(peers: tuple[str, ...]) -> dict[str, Any]:
         "python": platform.python_version(),
         "load_before": [round(load, 2) for load in os.getloadavg()],
         "streamer": f"{__version__} ({_revision()})",
-        "features": "the compiled kernel" if library() else "numpy",
+        "features": "with its compiled kernel" if library() else "without its compiled kernel",
         "labels": len(load_bundle("default").manifest.labels),
         "packages": {name: _version(name) for name in PACKAGES},
         "peers": {peer: _peer_version(peer) for peer in peers},

@@ -159,8 +159,8 @@ def place(results: Results, picture: Picture) -> list[str]:
         "",
         *prose(
             f"""{machine["processor"]}, {machine["cores"]} cores, {machine["memory_gb"]} GB;
-            {machine["kernel"]}; Python {machine["python"]}; streamer {machine["streamer"]} with
-            features by {machine["features"]};
+            {machine["kernel"]}; Python {machine["python"]}; streamer {machine["streamer"]},
+            {machine["features"]};
             {", ".join(f"{name} {version}" for name, version in versions.items())}. Load before the run:
             {machine["load_before"][0]}. The numbers behind this page:
             [results.json](performance/results.json)."""

@@ -198,7 +198,7 @@ class Measuring:
         turns: list[_Turn] = []
         for block in self._rounds():
             turns.append(self._turn(streams, block))
-            if len(turns) > TURNS and (sum(turn.wall_s for turn in turns) > 0.5 or time.monotonic() > end_s):
+            if len(turns) > TURNS and (sum(turn.wall_s for turn in turns) > 0.25 or time.monotonic() > end_s):
                 break
         wall_s = statistics.median(turn.wall_s for turn in turns[1:])
         cpu_s = statistics.median(turn.cpu_s for turn in turns[1:])

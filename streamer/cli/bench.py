@@ -6,7 +6,6 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from streamer.cli.run import DEMO
 from streamer.cli.settings import add_config_options, flag_settings, positive_seconds
 from streamer.errors import EXIT_INTERRUPTED, EXIT_OK
 
@@ -37,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure and tell; what was measured before Ctrl-C is told as well."""
+    from streamer.cli.run import DEMO
     from streamer.config import load_config
     from streamer.measuring import Measuring
     from streamer.tuned import open_tuned
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
 
         print(json.dumps(_fields(config, models, measuring.report)))
     else:
-        print("\n".join(_lines(config, models, measuring.report)))
+        print("\n".join(_lines(models, measuring.report)))
     return status
 
 
@@ -71,12 +71,17 @@ def _progress() -> tuple[Progress, Any]:
     return (lambda text: line.show(f"measuring: {text}")), line.close
 
 
-def _lines(config: Config, models: list[TunedModel], report: Report) -> list[str]:
+def _variants(models: list[TunedModel]) -> str:
+    """What runs them, as it was chosen."""
+    return "+".join(dict.fromkeys(tuned.model.variant for tuned in models))
+
+
+def _lines(models: list[TunedModel], report: Report) -> list[str]:
     """For people."""
     from streamer.tuned import joined_name, label_count
 
     lines = [
-        f"model {joined_name(models)} ({config.model.variant}), {label_count(models)} labels, "
+        f"model {joined_name(models)} ({_variants(models)}), {label_count(models)} labels, "
         f"a call for {report.block_ms} ms of sound"
     ]
     if fast := report.unpaced:
@@ -123,7 +128,7 @@ def _fields(config: Config, models: list[TunedModel], report: Report) -> dict[st
     return {
         "version": __version__,
         "model": joined_name(models),
-        "variant": config.model.variant,
+        "variant": _variants(models),
         "labels": label_count(models),
         "hop_ms": config.engine.hop_ms,
         **dataclasses.asdict(report),

@@ -41,7 +41,9 @@ def test_what_it_tells_programs(models: Path) -> None:
 
 
 def test_what_it_tells_people(models: Path) -> None:
-    done = run_command("bench", "--model", "tiny", "--seconds", "1", "--hop-ms", "40", models=models)
+    done = run_command(
+        "bench", "--model", "tiny", "--variant", "onnx", "--seconds", "1", "--hop-ms", "40", models=models
+    )
     assert done.returncode == 0, done.stderr
     for said in ("model tiny (onnx), 3 labels, a call for 40 ms", "times real time", "% of a core", " MB"):
         assert said in done.stdout
