@@ -7,9 +7,11 @@ DATA ?=
 MODEL_ARGS ?=
 TEST_ARGS ?=
 TORTURE_ARGS ?=
+BENCH_ARGS ?=
+BENCH_SOUND ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test torture lint format model wheel clean portaudio
+.PHONY: help run test torture bench lint format model wheel clean portaudio
 
 help:  ## list the verbs
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -22,6 +24,10 @@ test: $(VENV)/.test portaudio  ## set up, then run the tests
 
 torture: $(VENV)/.test  ## kills, stopped subscribers, bad cables and disks, nonsense: half an hour; TORTURE_ARGS="kills --kills 20" for less
 	$(BIN)/python -m tests.torture $(TORTURE_ARGS)
+
+bench: $(VENV)/.bench .bench/peers/problems.json portaudio  ## what everything costs, beside others: a quarter of an hour; BENCH_ARGS="--quick paced" for less
+	$(BIN)/python -m benchmarks $(if $(BENCH_SOUND),--sound $(BENCH_SOUND)) $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.report
 
 lint: $(VENV)/.lint  ## style, types, import layers
 	$(BIN)/ruff check .
@@ -44,7 +50,7 @@ wheel: $(VENV)/.base  ## build dist/*.whl
 	$(BIN)/python -m build --wheel
 
 clean:  ## remove what the verbs above have made
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .bench build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -60,6 +66,14 @@ $(VENV)/.base: pyproject.toml hatch_build.py $(wildcard streamer/*/kernel.c) $(V
 $(VENV)/.test: pyproject.toml $(VENV)/.base
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
+
+$(VENV)/.bench: pyproject.toml $(VENV)/.base
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
+
+# The peers' environment; their pins clash with ours.
+.bench/peers/problems.json: benchmarks/environments.py $(VENV)/.base
+	$(BIN)/python -m benchmarks.environments
 
 $(VENV)/.lint: pyproject.toml $(VENV)/.base
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[lint]'

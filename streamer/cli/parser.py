@@ -19,6 +19,7 @@ COMMANDS = (
     "doctor",
     "check-config",
     "models",
+    "bench",
     "keys",
     "install-service",
     "completion",
