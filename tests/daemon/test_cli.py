@@ -20,6 +20,7 @@ import pytest
 from streamer import __version__
 from streamer.cli.parser import COMMANDS, find_command
 from streamer.errors import EXIT_INTERRUPTED
+from streamer.kernel import library
 from streamer.security.keys import make_pair
 from tests.daemon.conftest import Write
 from tests.daemon.test_faults import without_sound
@@ -161,16 +162,19 @@ def test_numpy_starts_no_threads() -> None:
     assert fresh_python(code).splitlines()[-1] == "1"
 
 
-def test_the_daemon_runs_without_torch(models: Path, scene_wav: Path, tmp_path: Path) -> None:
-    """A fresh process that has run the daemon's default path to its end, events included."""
+@pytest.mark.parametrize("variant", ["auto", "onnx"])
+def test_the_daemon_runs_without_torch(models: Path, scene_wav: Path, tmp_path: Path, variant: str) -> None:
+    """A fresh process that has run to its end, events included; with the kernel it needs even less."""
     options = ["run", "--no-live", "--model", "tiny", "--file", str(scene_wav), "--fast"]
+    options += ["--variant", variant]
     options += ["--runtime-dir", str(tmp_path / "r"), "--publish", "tcp://127.0.0.1:*"]
     code = (
         f"import sys\nfrom streamer.cli import main\nassert main({options!r}) == 0\n"
         f"heavy = [name for name in {NEEDLESS!r} if name in sys.modules]\n"
         "print('LOADED', heavy, 'onnxruntime' in sys.modules)\n"
     )
-    assert fresh_python(code, models) == "LOADED [] True\n"
+    needs_onnxruntime = variant == "onnx" or library() is None
+    assert fresh_python(code, models) == f"LOADED [] {needs_onnxruntime}\n"
 
 
 def test_the_daemon_leaves_nothing_behind(models: Path, scene_wav: Path, tmp_path: Path) -> None:
