@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -46,7 +47,8 @@ class _Tuning:
         self.reach = len(self.weights) - 1
         """Past rows that the present one is averaged with."""
         # What no score reaches no average does, but for the rounding of a sum.
-        self.quiet_level = float(self.thresholds.min()) * (1 - 1e-4)
+        self.near_thresholds = self.thresholds * np.float32(1 - 1e-4)
+        self.quiet_level = float(self.near_thresholds.min())
 
 
 _tuning = lru_cache(maxsize=64)(_Tuning)
@@ -93,29 +95,26 @@ class Decoder:
         (found,) = decode([self], scores[np.newaxis], [first_sample])
         return found
 
-    def _hear(self, scores: F32, peak: float, first_sample: int) -> list[Detection]:
-        """(T, L) scores, of which `peak` is the highest."""
-        tuning, found = self._tuning, []
-        quiet = peak < tuning.quiet_level
-        # Nearly always nothing is going on.
-        if self._busy or not quiet or self._quiet_rows < tuning.reach:
-            padded = np.concatenate((self._former_rows(), scores))
-            found = self._decide(_smooth(padded, tuning.weights), first_sample)
-        self._quiet_rows = self._quiet_rows + len(scores) if quiet else 0
+    def _may_decide(self, peak: float) -> bool:
+        """Nearly always nothing is going on: rows whose highest score is `peak` need not be averaged."""
+        return bool(self._busy) or peak >= self._tuning.quiet_level or self._quiet_rows < self._tuning.reach
+
+    def _remember(self, scores: F32, peak: float) -> None:
+        """What the next rows are averaged with."""
+        reach = self._tuning.reach
+        self._quiet_rows = self._quiet_rows + len(scores) if peak < self._tuning.quiet_level else 0
         self._past.append(scores.copy())
         self._past_rows += len(scores)
-        while len(self._past) > 1 and self._past_rows - len(self._past[0]) >= tuning.reach:
+        while len(self._past) > 1 and self._past_rows - len(self._past[0]) >= reach:
             self._past_rows -= len(self._past.pop(0))
-        return found
 
     def _former_rows(self) -> F32:
         """The rows before the present one that it is averaged with."""
         past = np.concatenate(self._past)
         return past[len(past) - self._tuning.reach :]
 
-    def _decide(self, smoothed: F32, first_sample: int) -> list[Detection]:
+    def _decide(self, smoothed: F32, above: list[int], first_sample: int) -> list[Detection]:
         """Walk the labels that are above their threshold somewhere, or were lately, row by row."""
-        above: list[int] = np.flatnonzero(np.any(smoothed >= self._tuning.thresholds, axis=0)).tolist()
         found: list[tuple[int, int, Detection]] = []
         busy = []
         for column in sorted({*above, *self._busy}):
@@ -164,22 +163,44 @@ class Decoder:
 
 def decode(decoders: Sequence[Decoder], scores: F32, first_samples: Sequence[int]) -> list[list[Detection]]:
     """The next rows of several streams, (N, T, L), to what each stream's decoder makes of its own."""
+    found: list[list[Detection]] = [[] for _ in decoders]
     if scores.shape[1] == 0:
-        return [[] for _ in decoders]
+        return found
     peaks = np.maximum.reduce(scores, axis=(1, 2)).tolist()
-    return [
-        decoder._hear(own, peak, first_sample)
-        for decoder, own, peak, first_sample in zip(decoders, scores, peaks, first_samples, strict=True)
-    ]
+    alike: defaultdict[int, list[int]] = defaultdict(list)
+    for place, decoder in enumerate(decoders):
+        if decoder._may_decide(peaks[place]):
+            alike[id(decoder._tuning)].append(place)
+    for places in alike.values():
+        _decide_together(
+            [(decoders[place], scores[place], first_samples[place], found[place]) for place in places]
+        )
+    for decoder, own, peak in zip(decoders, scores, peaks, strict=True):
+        decoder._remember(own, peak)
+    return found
+
+
+def _decide_together(group: Sequence[tuple[Decoder, F32, int, list[Detection]]]) -> None:
+    """Decoders with equal rules, their rows, where these begin, and the place for what is found."""
+    tuning = group[0][0]._tuning
+    padded = np.stack([np.concatenate((decoder._former_rows(), own)) for decoder, own, _, _ in group])
+    near = (np.maximum.reduce(padded, axis=1) >= tuning.near_thresholds).any(axis=1).tolist()
+    worth = [at for at, (decoder, _, _, _) in enumerate(group) if near[at] or decoder._busy]
+    smoothed = _smooth(padded[worth], tuning.weights)
+    above = np.any(smoothed >= tuning.thresholds, axis=1)
+    for at, own, columns in zip(worth, smoothed, above, strict=True):
+        decoder, _, first_sample, found = group[at]
+        found += decoder._decide(own, np.flatnonzero(columns).tolist(), first_sample)
 
 
 def _smooth(padded: F32, weights: F32) -> F32:
-    """Scores averaged over the past: (reach + T, L) to (T, L)."""
-    reach = len(weights) - 1
-    smoothed = np.zeros((len(padded) - reach, padded.shape[1]), np.float32)
+    """Scores averaged over the past: (N, reach + T, L) to (N, T, L)."""
+    rows = padded.shape[1] - len(weights) + 1
+    smoothed = np.zeros((len(padded), rows, padded.shape[2]), np.float32)
     # Summed in one fixed order, so that the pieces in which rows arrive cannot change a bit.
     for back, weight in enumerate(weights):
-        smoothed += weight * padded[reach - back : len(padded) - back]
+        begin = len(weights) - 1 - back
+        smoothed += weight * padded[:, begin : begin + rows]
     return smoothed
 
 
