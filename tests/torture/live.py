@@ -1,12 +1,13 @@
-"""An hour as it really is: a microphone, the default model, and the demo scene again and again in real time.
+"""An hour as it really is: a microphone, the default model, the demo scene again and again in real time.
 
-What each round tells, and with which scores, is held against the same scene replayed from a file with pauses of
-any length: where in a row of scores the scene begins is chance there and here, and all that may differ.
+What each round tells, and with which scores, is held against the same scene replayed from a file with pauses
+of any length: where in a row of scores the scene begins is chance there and here, and all that may differ.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -41,7 +42,7 @@ HEARD_S = 1.0
 SCORE_MARGIN = 0.02
 """Beyond what was seen in the replayed rounds, which are no more than a sample of all beginnings."""
 WARM_S = 300.0
-"""Until then rings fill, caches warm up and the journal's file grows to its usual size; at most a tenth of all."""
+"""Until then rings fill, caches warm up and the journal grows to its usual size; at most a tenth of all."""
 GROWTH_MAX_MB = 1.0
 COST_DRIFT_MAX = 0.15
 LOOKS = 12
@@ -279,12 +280,12 @@ def spread(rounds: Sequence[Scores], label: str) -> tuple[float, float]:
 def costs(looks: Sequence[Look]) -> list[float]:
     """Processor time of daemon and recorder for a second of sound, in ms, from look to look."""
     times_s = [(look.at_s, look.daemon.cpu_s + look.recorder.cpu_s) for look in looks]
-    pairs = zip(times_s, times_s[1:], strict=False)
+    pairs = itertools.pairwise(times_s)
     return [1e3 * (after[1] - before[1]) / (after[0] - before[0]) for before, after in pairs]
 
 
 def halves(values: Sequence[float]) -> tuple[float, float]:
-    """The first and the second half, by their lower quartiles: other work on the machine only adds to a cost."""
+    """The first and the second half, by their lower quartiles: other work on the machine only adds."""
     middle = len(values) // 2
     return float(np.quantile(values[:middle], 0.25)), float(np.quantile(values[middle:], 0.25))
 
@@ -324,7 +325,8 @@ def _mean(rounds: Sequence[Scores], label: str) -> float:
 def _told(bodies: Sequence[Body]) -> str:
     first, last = bodies[0], bodies[-1]
     return (
-        f"{first.own_mb:.2f} to {last.own_mb:.2f} MB of its own (PSS {first.pss_mb:.1f} to {last.pss_mb:.1f}), "
+        f"{first.own_mb:.2f} to {last.own_mb:.2f} MB of its own "
+        f"(PSS {first.pss_mb:.1f} to {last.pss_mb:.1f}), "
         f"threads {first.threads} to {last.threads}, descriptors {first.descriptors} to {last.descriptors}"
     )
 
