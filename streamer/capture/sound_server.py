@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import socket
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -178,7 +177,7 @@ class _Watcher:
             self._ask("pa_context_get_source_info_by_index", context, self._source, self._callbacks[3], None)
 
     def _is_ours(self, output: _OutputInfo) -> bool:
-        own = {b"application.process.id": str(os.getpid()), b"application.process.host": socket.gethostname()}
+        own = {b"application.process.id": str(os.getpid()), b"application.process.host": os.uname().nodename}
         told = {name: self._pulse.pa_proplist_gets(output.proplist, name) for name in own}
         return all(told[name] in (None, value.encode()) for name, value in own.items()) and any(told.values())
 
