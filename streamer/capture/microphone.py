@@ -119,6 +119,7 @@ class Microphone:
 
     def _begin(self) -> None:
         assert self._bell is not None
+        self._order["off_monitor"] = self._whereabouts.wants_microphone
         self._recording = Recording(self._order, self._recorder)
         self._is_placed = False
         self._bell.register(self._recording.fileno(), select.EPOLLIN)

@@ -96,7 +96,9 @@ def _capture(order: dict[str, Any]) -> None:
     capacity_frames = max(1, round(order["ring_s"] * rate_hz)) + most_frames
     ring = RingWriter(order["memory"], capacity_frames, SAMPLE_BYTES * channels)
     pipe = order["pipe"]
-    source = watch(lambda source: _tell(pipe, moved_record(**source._asdict())))
+    source = watch(
+        lambda source: _tell(pipe, moved_record(**source._asdict())), off_monitor=order["off_monitor"]
+    )
     os.write(
         pipe,
         opened_record(

@@ -3,8 +3,8 @@
 PulseAudio, and PipeWire in its place, move a recording without a word to the program: a person does so in
 the mixer, or the server itself when a source goes. Neither PortAudio nor ALSA tell. So a thread asks the
 server once, and then sleeps until the server says that our recording has changed. It needs no package: where
-ALSA records through a sound server, libpulse is there, mostly loaded already. Where it is not, nothing
-happens.
+ALSA records through a sound server, libpulse is there, mostly loaded already. Where it is not, or where the
+server is not the one that other programs find, nothing happens.
 """
 
 from __future__ import annotations
@@ -62,10 +62,20 @@ class _SourceInfo(ctypes.Structure):
     )  # fmt: skip
 
 
+class _ServerInfo(ctypes.Structure):
+    """The beginning of pa_server_info."""
+
+    _fields_ = (
+        ("user_name", _text), ("host_name", _text), ("version", _text), ("name", _text),
+        ("sample_spec", _SampleSpec), ("default_sink", _text), ("default_source", _text),
+    )  # fmt: skip
+
+
 _StateCallback = ctypes.CFUNCTYPE(None, _pointer, _pointer)
 _EventCallback = ctypes.CFUNCTYPE(None, _pointer, _int, _u32, _pointer)
 _OutputCallback = ctypes.CFUNCTYPE(None, _pointer, ctypes.POINTER(_OutputInfo), _int, _pointer)
 _SourceCallback = ctypes.CFUNCTYPE(None, _pointer, ctypes.POINTER(_SourceInfo), _int, _pointer)
+_ServerCallback = ctypes.CFUNCTYPE(None, _pointer, ctypes.POINTER(_ServerInfo), _pointer)
 _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "pa_mainloop_new": (_pointer, ()),
     "pa_mainloop_get_api": (_pointer, (_pointer,)),
@@ -83,20 +93,24 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "pa_context_get_source_output_info_list": (_pointer, (_pointer, _OutputCallback, _pointer)),
     "pa_context_get_source_output_info": (_pointer, (_pointer, _u32, _OutputCallback, _pointer)),
     "pa_context_get_source_info_by_index": (_pointer, (_pointer, _u32, _SourceCallback, _pointer)),
+    "pa_context_get_server_info": (_pointer, (_pointer, _ServerCallback, _pointer)),
+    "pa_context_move_source_output_by_name": (_pointer, (_pointer, _u32, _text, _pointer, _pointer)),
     "pa_operation_unref": (None, (_pointer,)),
     "pa_proplist_gets": (_text, (_pointer, _text)),
 }
 
 
-def watch(tell: Callable[[ServerSource], None]) -> ServerSource | None:
+def watch(tell: Callable[[ServerSource], None], *, off_monitor: bool = False) -> ServerSource | None:
     """Where this process records from now, and from then on each other source to `tell`, on another thread.
 
-    None where no sound server is used, or where it does not answer at once.
+    None where no sound server is used, or where it does not answer at once. With `off_monitor` a recording
+    that begins with what the server plays is moved to the default source: servers remember where somebody
+    has moved a program's recording, and would begin there again for ever.
     """
     library = _library()
     if library is None:
         return None
-    watcher = _Watcher(library, tell)
+    watcher = _Watcher(library, tell, off_monitor)
     threading.Thread(target=watcher.run, name="sound-server", daemon=True).start()
     watcher.looked.wait(FIRST_S)
     return watcher.handed_over()
@@ -120,11 +134,14 @@ def _library() -> Any:
 class _Watcher:
     """A connection to the sound server, and its books; all but `handed_over` happens on its thread."""
 
-    def __init__(self, library: Any, tell: Callable[[ServerSource], None]) -> None:
+    def __init__(self, library: Any, tell: Callable[[ServerSource], None], off_monitor: bool) -> None:
         self.looked = threading.Event()
         """The first answer is there, or there will be none."""
         self._pulse = library
         self._tell = tell
+        self._off_monitor = off_monitor
+        """To be tried yet."""
+        self._monitor = ServerSource("", "", is_monitor=True)  # that it began with
         self._lock = threading.Lock()
         self._first: ServerSource | None = None
         self._is_first_over = False
@@ -134,6 +151,7 @@ class _Watcher:
             _EventCallback(self._on_event),
             _OutputCallback(self._on_output),
             _SourceCallback(self._on_source),
+            _ServerCallback(self._on_server),
         )
 
     def handed_over(self) -> ServerSource | None:
@@ -181,12 +199,27 @@ class _Watcher:
         told = {name: self._pulse.pa_proplist_gets(output.proplist, name) for name in own}
         return all(told[name] in (None, value.encode()) for name, value in own.items()) and any(told.values())
 
-    def _on_source(self, _context: int, info: Any, is_end: int, _data: int) -> None:
+    def _on_source(self, context: int, info: Any, is_end: int, _data: int) -> None:
         if is_end:
             return
         found = info.contents
         name, description = (text.decode(errors="replace") for text in (found.name, found.description))
         source = ServerSource(name, description, found.monitor_of_sink != _INVALID)
+        if source.is_monitor and self._off_monitor:
+            self._off_monitor, self._monitor = False, source
+            self._ask("pa_context_get_server_info", context, self._callbacks[4], None)
+        else:
+            self._found(source)
+
+    def _on_server(self, context: int, info: Any, _data: int) -> None:
+        default = info.contents.default_source if info else None
+        if default and default.decode(errors="replace") != self._monitor.name:
+            function = "pa_context_move_source_output_by_name"  # it tells as of any move
+            self._ask(function, context, self._output, default, None, None)
+        else:
+            self._found(self._monitor)
+
+    def _found(self, source: ServerSource) -> None:
         with self._lock:
             if not self._is_first_over:
                 self._first = source

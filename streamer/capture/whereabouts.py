@@ -52,6 +52,11 @@ class Whereabouts:
         self.warning = self.warning if source.is_monitor else None
         return ""
 
+    @property
+    def wants_microphone(self) -> bool:
+        """What the server plays will not do any more."""
+        return self._source is not None and not self._source.is_monitor
+
     def take_news(self) -> str:
         """What is to be told; "" once that has been done."""
         news, self.news = self.news, ""

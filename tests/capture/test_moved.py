@@ -63,13 +63,9 @@ def stays_away(listener: Listener, seconds: float) -> None:
 
 
 def follows(listener: Listener, name: str) -> None:
-    """Another source is told, and heard."""
-    before = len(listener.news)
-    listener.until(lambda: len(listener.news) > before, 4)
-    assert listener.news[before:] == [f'the sound server has moved it to "{name}"']
+    """Another source is told, and heard; a server may hold back sound for so long that it is opened anew."""
+    listener.until(lambda: listener.microphone.description.endswith(f' of "{name}"'), 8)
     listener.hear()
-    assert listener.microphone.absent_samples == 0
-    assert listener.microphone.description.endswith(f' of "{name}"')
     assert (listener.microphone.trouble, listener.microphone.warning) == (None, None)
 
 
@@ -115,18 +111,19 @@ class TestForReal:
         named.hear()
         assert server.source_of_recording() == "virtmic"
 
-    def test_the_servers_choice_is_followed_there_and_back(
-        self, server: VirtualMicrophone, default: Listener
-    ) -> None:
-        microphone = described(server, "virtmic")
+    def test_a_move_by_somebody_is_followed(self, server: VirtualMicrophone, default: Listener) -> None:
         server.move("other")
         follows(default, "Other")
-        server.move("virtmic")
-        follows(default, microphone)
+        assert default.news[0] == 'the sound server has moved it to "Other"'
+
+    def test_the_default_is_followed_there_and_back(
+        self, server: VirtualMicrophone, default: Listener
+    ) -> None:
         server.set_default("other")
         follows(default, "Other")
+        assert default.news[0] == 'the sound server has moved it to "Other"'
         server.set_default("virtmic")
-        follows(default, microphone)
+        follows(default, described(server, "virtmic"))
 
     def test_what_the_server_plays_is_no_microphone(
         self, server: VirtualMicrophone, default: Listener
@@ -145,6 +142,8 @@ class TestForReal:
     def test_somebody_moves_it_to_what_the_server_plays(
         self, server: VirtualMicrophone, default: Listener
     ) -> None:
+        """Which the server remembers, and would do again at the next opening."""
+        server.remember_moves()
         server.move("other_in.monitor")
         assert default.noticed() == "no-device"
         default.back()

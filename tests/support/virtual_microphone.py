@@ -124,7 +124,7 @@ class VirtualMicrophone:
 
     def unplug(self) -> None:
         """The source that "virtmic" stands for goes away."""
-        self._pactl("unload-module", self._modules[-1].split()[0])
+        self._unload(next(word for word in self._modules[-1].split() if "_name=" in word))
 
     def plug(self) -> None:
         """It is there again, and the default."""
@@ -141,9 +141,18 @@ class VirtualMicrophone:
 
     def remove_other(self) -> None:
         """It goes, and what was played into it stays."""
+        self._unload("source_name=other")
+
+    def _unload(self, argument: str) -> None:
+        """The module that was loaded with this argument; a module's name means all of that name."""
         listing = self._pactl("list", "short", "modules").splitlines()
-        (number,) = (line.split()[0] for line in listing if "source_name=other" in line)
-        self._pactl("unload-module", number)
+        for line in listing:
+            if argument in line.split():
+                self._pactl("unload-module", line.split()[0])
+
+    def remember_moves(self) -> None:
+        """As on desktops: what a program records is found again where somebody has moved it."""
+        self._pactl("load-module", "module-stream-restore")
 
     def list_sources(self) -> str:
         """All that is known of them."""
