@@ -143,6 +143,13 @@ class SecurityConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Connections to a socket at once; those through a socket file are counted apart."""
 
 
+class MetricsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What Prometheus may ask for."""
+
+    listen: str | None = None
+    """HOST:PORT on loopback; none: no metrics."""
+
+
 class LogConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What the log says."""
 
@@ -176,6 +183,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     clips: ClipsConfig
     runtime: RuntimeConfig
     security: SecurityConfig
+    metrics: MetricsConfig
     log: LogConfig
     labels: dict[str, LabelConfig]
 
@@ -190,6 +198,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "clips": ClipsConfig,
     "runtime": RuntimeConfig,
     "security": SecurityConfig,
+    "metrics": MetricsConfig,
     "log": LogConfig,
 }
 

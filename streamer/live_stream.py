@@ -99,6 +99,7 @@ class LiveStream:
         self._lag_s: float | None = None
         self._warned = ""
         self._told_lost_samples = self._told_absent_samples = 0
+        self._news = ""  # of the microphone, for the next health message
         self._why_ended = ""
 
     def open(self) -> None:
@@ -218,7 +219,9 @@ class LiveStream:
         lost, self._told_lost_samples = meter.lost_samples - self._told_lost_samples, meter.lost_samples
         told = []
         if isinstance(self.source, Microphone):  # which tells itself of the sound of its absence
-            told.append(self.source.take_news())
+            news = self.source.take_news()
+            self._news = news or self._news
+            told.append(news)
             absent_samples = self.source.absent_samples
             lost -= absent_samples - self._told_absent_samples
             self._told_absent_samples = absent_samples
@@ -324,11 +327,12 @@ class LiveStream:
         level_dbfs, peak_dbfs = meter.take_levels()
         heard = bool(meter.heard_samples)
         self.said_goodbye = self.state == "stopping"
+        news, self._news = self._news, ""
         return Health(
             run=run,
             stream=self.name,
             state=self.state,
-            detail=self.detail,
+            detail=self.detail or news,
             final=self.said_goodbye,
             time_utc=utc_text(time.time()),
             uptime_s=round(uptime_s, 3),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamer.config import ClipsConfig, Config
+from streamer.config import ClipsConfig, Config, MetricsConfig
 from streamer.delivery.endpoints import (
     CONTROL,
     INGEST,
@@ -17,10 +17,12 @@ from streamer.delivery.endpoints import (
 )
 from streamer.delivery.journal import Journal
 from streamer.delivery.journal_place import default_journal_path, state_directory
-from streamer.delivery.outlet import Outlet
+from streamer.delivery.outlet import Outlet, Tap
+from streamer.errors import MissingExtra
 from streamer.security.setup import Security
 
 if TYPE_CHECKING:
+    from streamer.bridges.metrics import Metrics
     from streamer.clips.shelf import ClipShelf
 
 
@@ -36,6 +38,21 @@ def check_endpoints(config: Config) -> None:
     for use, section in ((PUBLISH, config.publish), (CONTROL, config.control), (INGEST, config.ingest)):
         for text in section.endpoints:
             check_bind_endpoint(text, use, security)
+    if config.metrics.listen:
+        open_metrics(config.metrics)
+
+
+def open_metrics(config: MetricsConfig) -> Metrics:
+    """What Prometheus asks, to be entered; raises StreamerError where it cannot be had."""
+    from streamer.bridges.listening import check_listen
+
+    listen = config.listen or ""
+    check_listen(listen, "metrics.listen")
+    try:
+        from streamer.bridges.metrics import Metrics
+    except ModuleNotFoundError as error:
+        raise MissingExtra(error.name or "prometheus_client", "metrics") from error
+    return Metrics(listen)
 
 
 def open_shelf(config: ClipsConfig) -> ClipShelf:
@@ -46,7 +63,7 @@ def open_shelf(config: ClipsConfig) -> ClipShelf:
     return ClipShelf(directory, config.max_mb, config.max_age_days)
 
 
-def open_outlet(config: Config, directory: Path, run: str) -> Outlet:
+def open_outlet(config: Config, directory: Path, run: str, tap: Tap | None = None) -> Outlet:
     """Journal and sockets as the config has them, running; raises StreamerError."""
     kept = config.journal
     journal = None
@@ -61,6 +78,7 @@ def open_outlet(config: Config, directory: Path, run: str) -> Outlet:
         send_high_water=config.publish.high_water,
         security=find_security(config),
         clients_max=config.security.max_clients,
+        tap=tap,
     )
     outlet.start()
     return outlet

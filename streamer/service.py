@@ -26,7 +26,7 @@ from streamer.errors import SoundError, StreamerError
 from streamer.heartbeat import Heartbeat
 from streamer.logs import set_level
 from streamer.memory import give_back
-from streamer.outgoing import find_security, open_outlet, open_shelf
+from streamer.outgoing import find_security, open_metrics, open_outlet, open_shelf
 from streamer.reload import Prepared, Reloader
 from streamer.signals import Signals
 from streamer.streams import Streams, announce
@@ -95,7 +95,8 @@ class Service:
         directory = Path(config.runtime.directory or runtime_directory()).absolute()
         stack.enter_context(RuntimeDirectory(directory))
         run_id = new_run()
-        self._outlet = open_outlet(config, directory, run_id)
+        metrics = stack.enter_context(open_metrics(config.metrics)) if config.metrics.listen else None
+        self._outlet = open_outlet(config, directory, run_id, metrics)
         stack.callback(self._outlet.close)
         self._selector = stack.enter_context(contextlib.closing(selectors.DefaultSelector()))
         self._start_listening(stack, models, run_id)

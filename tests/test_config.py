@@ -459,6 +459,7 @@ SETTINGS = {
     },
     "control": {"endpoints": st.lists(TEXTS, max_size=3)},
     "runtime": {"directory": PATHS},
+    "metrics": {"listen": st.text("0123456789.:[]", min_size=1)},
     "security": {"keys": PATHS, "allowed": PATHS, "max_clients": st.integers(1, 100_000)},
     "log": {"level": st.sampled_from(["debug", "info", "warning", "error"])},
 }

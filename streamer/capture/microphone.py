@@ -19,6 +19,7 @@ from streamer.capture.patience import Patience
 from streamer.capture.recorder_process import PROGRAM, recorder_order
 from streamer.capture.recording import Recording
 from streamer.capture.stream_clock import StreamClock
+from streamer.capture.whereabouts import Whereabouts
 from streamer.errors import DeviceError
 
 HANGS = "PortAudio hangs", "plug the device out and in, or restart the sound server"
@@ -37,7 +38,6 @@ class Microphone:
     """An input device at its own rate; up to `ring_s` seconds of sound wait until they are read."""
 
     live = True
-    warning: str | None = None
 
     def __init__(
         self,
@@ -56,6 +56,7 @@ class Microphone:
         self._patience = Patience(stall_s)
         self._bell: select.epoll | None = None
         self._recording: Recording | None = None
+        self._is_placed = False  # known to come from where it should, at its opening
         self._forget()
 
     def _forget(self) -> None:
@@ -66,6 +67,7 @@ class Microphone:
         """What is wrong at present; it is seen to."""
         self.absent_samples = 0
         """Not heard because there was no recording; `take_news` tells of it."""
+        self._whereabouts = Whereabouts(any_device=not str(self._wanted or "").strip())
         self._clock: StreamClock | None = None  # from the first opening on
         self._conformer: Conformer | None = None  # of a recording that has given sound
         self._chunks: deque[Chunk] = deque()
@@ -105,6 +107,7 @@ class Microphone:
         assert recording is not None
         recording.receive()
         if recording.device is not None:
+            self._is_placed = not self._whereabouts.begin(recording.device.name, recording.source)
             self._adopt(recording, recording.device)
             return True
         if recording.has_ended:
@@ -116,20 +119,27 @@ class Microphone:
 
     def _begin(self) -> None:
         assert self._bell is not None
+        self._order["off_monitor"] = self._whereabouts.wants_microphone
         self._recording = Recording(self._order, self._recorder)
+        self._is_placed = False
         self._bell.register(self._recording.fileno(), select.EPOLLIN)
         self._patience.begin()
 
     def _adopt(self, recording: Recording, device: InputDevice) -> None:
         """The device is open."""
         self.device = device
-        self.description = describe(device.name, recording.rate_hz, recording.channels)
+        self._describe(recording, device)
         if self._clock is None:
             # No lower than what the sound is brought to anyway: a later device may give more than this one.
             self.rate_hz = max(recording.rate_hz, SAMPLE_RATE_HZ)
             self._clock = StreamClock(self.rate_hz)
             if isinstance(self._wanted, int) or str(self._wanted or "").strip().lstrip("-").isdecimal():
                 self._order["name"] = device.name  # numbers change when devices come and go
+
+    def _describe(self, recording: Recording, device: InputDevice) -> None:
+        followed = self._whereabouts.followed
+        self.description = describe(device.name, recording.rate_hz, recording.channels)
+        self.description += f' of "{followed}"' if followed else ""
 
     def close(self) -> None:
         """Stop capturing, at once; what has not been read is gone."""
@@ -204,7 +214,11 @@ class Microphone:
             self._fail("no-device", f"{self.description} cannot be recorded: {error.strerror}")
 
     def _listen(self, recording: Recording) -> None:
-        if recording.receive():
+        heard = recording.receive()
+        if misplaced := self._misplaced(recording):
+            self._fail("no-device", f"{self.description}: {misplaced}")
+            return
+        if heard:
             self._patience.heard()
             self._take(recording)
         elif recording.device is not None:
@@ -215,6 +229,20 @@ class Microphone:
             silent = f"no sound from {self.description} for {self._patience.stall_s:g} s"
             is_open = recording.device is not None
             self._fail("stalled", silent if is_open else f"{self.description}: {HANGS[0]}")
+
+    def _misplaced(self, recording: Recording) -> str:
+        """Why the source from which the sound server records for us will not do; "" where it does."""
+        if recording.device is None:
+            return ""
+        if not self._is_placed:
+            if misplaced := self._whereabouts.begin(recording.device.name, recording.source):
+                return misplaced
+            self._is_placed = True
+        while recording.moves:
+            if misplaced := self._whereabouts.move(recording.moves.popleft()):
+                return misplaced
+            self._describe(recording, recording.device)
+        return ""
 
     def _take(self, recording: Recording) -> None:
         if self._conformer is None:
@@ -256,9 +284,14 @@ class Microphone:
     # -- what is known about it ------------------------------------------------------------------------
 
     def take_news(self) -> str:
-        """That the device is back, after how long and what that cost; "" once that has been told."""
+        """That the device is back, after how long and what that cost, or another; "" once that is told."""
         news, self._news = self._news, ""
-        return news
+        return "; ".join(filter(None, [news, self._whereabouts.take_news()]))
+
+    @property
+    def warning(self) -> str | None:
+        """What is wrong, although it works."""
+        return self._whereabouts.warning
 
     def fileno(self) -> int | None:
         """Readable when there is sound, as much as was wanted, or the device has ended."""

@@ -78,8 +78,9 @@ def _record(order: dict[str, Any]) -> None:
 
 def _capture(order: dict[str, Any]) -> None:
     from streamer.capture.devices import load_sounddevice
-    from streamer.capture.recorder_wire import opened_record
+    from streamer.capture.recorder_wire import moved_record, opened_record
     from streamer.capture.ring_writer import RingWriter
+    from streamer.capture.sound_server import watch
     from streamer.errors import DeviceError
     from streamer.memory import give_back
 
@@ -95,6 +96,9 @@ def _capture(order: dict[str, Any]) -> None:
     capacity_frames = max(1, round(order["ring_s"] * rate_hz)) + most_frames
     ring = RingWriter(order["memory"], capacity_frames, SAMPLE_BYTES * channels)
     pipe = order["pipe"]
+    source = watch(
+        lambda source: _tell(pipe, moved_record(**source._asdict())), off_monitor=order["off_monitor"]
+    )
     os.write(
         pipe,
         opened_record(
@@ -103,6 +107,7 @@ def _capture(order: dict[str, Any]) -> None:
             channels=channels,
             capacity_frames=capacity_frames,
             took_s=time.monotonic() - order["began_s"],
+            source=source and source._asdict(),
         ),
     )
     os.set_blocking(pipe, False)
@@ -128,6 +133,15 @@ def _name_library() -> None:
     answer = ModuleType("ctypes.util")
     vars(answer)["find_library"] = {"portaudio": LIBRARY}.get
     sys.modules["ctypes.util"] = answer
+
+
+def _tell(pipe: int, record: bytes) -> None:
+    """From another thread; the kernel keeps short records whole."""
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            os.write(pipe, record)
+            return
+        time.sleep(PERIOD_S)
 
 
 class _Recorder:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 _RECORD = struct.Struct("<cxxxIQddd")
-_SOUND, _OPENED, _REFUSED = b"S", b"O", b"R"
+_SOUND, _OPENED, _MOVED, _REFUSED = b"S", b"O", b"M", b"R"
 
 # A suspended machine's time counts as well, where the system can tell it.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -38,13 +38,31 @@ class Opened(NamedTuple):
     facts: dict[str, Any]
 
 
+class ServerSource(NamedTuple):
+    """A source of the sound server."""
+
+    name: str
+    description: str
+    """For people."""
+    is_monitor: bool
+    """It is what the server plays, and no microphone."""
+
+
+class Moved(NamedTuple):
+    """The sound server takes it from another source from now on."""
+
+    facts: dict[str, Any]
+    """Of a ServerSource."""
+
+
 class Refused(NamedTuple):
     """It does not, or no longer: the recorder ends."""
 
     facts: dict[str, Any]
 
 
-Message = Sound | Opened | Refused
+Message = Sound | Opened | Moved | Refused
+_TOLD: dict[bytes, type[Opened | Moved | Refused]] = {_OPENED: Opened, _MOVED: Moved, _REFUSED: Refused}
 
 
 def now_s() -> float:
@@ -60,6 +78,11 @@ def sound_record(frames: int, overflows: int) -> bytes:
 def opened_record(**facts: Any) -> bytes:
     """The device captures, as the facts say."""
     return _with_json(_OPENED, facts)
+
+
+def moved_record(**facts: Any) -> bytes:
+    """The sound server has moved the recording."""
+    return _with_json(_MOVED, facts)
 
 
 def refused_record(**facts: Any) -> bytes:
@@ -92,6 +115,6 @@ class RecordReader:
             else:
                 facts = json.loads(self._rest[end : end + number])
                 end += number
-                yield Opened(facts) if kind == _OPENED else Refused(facts)
+                yield _TOLD[kind](facts)
             at = end
         self._rest = self._rest[at:]

@@ -11,7 +11,7 @@ from streamer.capture import head_start
 from streamer.capture.device_clock import DeviceClock
 from streamer.capture.devices import InputDevice
 from streamer.capture.recorder_process import PROGRAM, RecorderProcess
-from streamer.capture.recorder_wire import Opened, Refused, Sound
+from streamer.capture.recorder_wire import Moved, Opened, Refused, ServerSource, Sound
 from streamer.capture.ring import RingReader
 
 
@@ -37,6 +37,10 @@ class Recording:
         """None until the recorder has opened it."""
         self.took_s = 0.0
         """From its start until it had opened the device; we may have looked later."""
+        self.source: ServerSource | None = None
+        """Where a sound server took it from at the opening; None where there is none."""
+        self.moves: deque[ServerSource] = deque()
+        """Where it was moved to since then, until somebody takes it out."""
         self.rate_hz = 0
         self.channels = 0
         self.overwritten_samples = 0
@@ -66,6 +70,9 @@ class Recording:
                     self._take(message)
                 case Opened(facts):
                     self._open(facts)
+                case Moved(facts):
+                    self.moves.append(ServerSource(**facts))
+                    self._clock.break_drift()
                 case Refused():
                     self.refusal = message
         return self._newest.frames > before
@@ -74,6 +81,7 @@ class Recording:
         self.device = InputDevice(**facts["device"])
         self.took_s = facts["took_s"]
         self.rate_hz, self.channels = facts["rate_hz"], facts["channels"]
+        self.source = ServerSource(**facts["source"]) if facts["source"] else None
         self._ring = RingReader(self._process.memory, facts["capacity_frames"], self.channels)
         self._clock = DeviceClock(self.rate_hz)
 

@@ -28,6 +28,7 @@ PACKAGES = (
     "msgspec",
     "torch",
     "safetensors",
+    "prometheus_client",
 )
 
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import msgspec
 import zmq
@@ -70,6 +71,26 @@ class _Answer:
     address: Address
 
 
+class Totals(NamedTuple):
+    """What has become of the messages of this run."""
+
+    connections: int = 0
+    subscriptions: int = 0
+    sent: int = 0
+    overflows: int = 0
+    frames_dropped: int = 0
+
+
+class Tap(Protocol):
+    """Somebody who takes note of what is published; on the delivery thread, and quickly."""
+
+    def told(self, record: Event | Health) -> None:
+        """A message has been published."""
+
+    def counted(self, totals: Totals) -> None:
+        """How many there were; now and then."""
+
+
 class Outlet:
     """What the main thread knows of delivery; `start` it, look at `fileno` for commands, `close` it."""
 
@@ -83,6 +104,7 @@ class Outlet:
         send_high_water: int = 10_000,
         security: Security | None = None,
         clients_max: int = CLIENTS_MAX,
+        tap: Tap | None = None,
     ) -> None:
         self.journal_name = ""
         """To be written into every event; "" without a journal."""
@@ -102,6 +124,7 @@ class Outlet:
         self._send_high_water = send_high_water
         self._security = security
         self._clients_max = clients_max
+        self._tap = tap
         self._inbox: Mailbox[Record | _Answer | AllowList] = Mailbox()
         self._commands: Mailbox[Command] = Mailbox()
         self._wanted: frozenset[bytes] = frozenset()
@@ -278,6 +301,8 @@ class Outlet:
             if isinstance(item, Event):
                 self._desk.seq = item.seq
                 self._publisher.send_parts(next(encoded)[1])
+                if self._tap:
+                    self._tap.told(item)
             elif isinstance(item, _Answer):
                 self._control.reply(item.address, item.reply)
             elif isinstance(item, AllowList):
@@ -291,7 +316,20 @@ class Outlet:
         else:
             record = self._with_journal(record)
             self._desk.note(record)
+            if self._tap:
+                self._tap.told(record)
+                self._tap.counted(self._totals())
         self._publisher.send(record)
+
+    def _totals(self) -> Totals:
+        publisher = self._publisher
+        return Totals(
+            publisher.connections,
+            len(publisher.wanted),
+            publisher.sent,
+            publisher.overflows,
+            self.frames_dropped,
+        )
 
     def _with_journal(self, health: Health) -> Health:
         if self._journal is None:

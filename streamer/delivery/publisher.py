@@ -75,6 +75,11 @@ class Publisher:
         return sum(channel.overflows for channel in self._channels)
 
     @property
+    def connections(self) -> int:
+        """Whoever is connected to an address that has a guard."""
+        return sum(len(channel.connections) for channel in self._channels if channel.connections)
+
+    @property
     def sockets(self) -> list[zmq.Socket[bytes]]:
         """To be polled for input: somebody subscribes or leaves."""
         return [channel.socket for channel in self._channels]

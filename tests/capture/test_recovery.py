@@ -137,25 +137,6 @@ def test_the_sound_server_stops_and_goes_on(server: VirtualMicrophone, listener:
     listener.until(lambda: possessions()[1:] == before[1:], 5)
 
 
-def test_a_source_goes_while_there_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server moves the stream: sound goes on from the other source, or we open what there is."""
-    with VirtualMicrophone(tmp_path) as server:
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
-        microphone = Microphone("virtmic")
-        microphone.open()
-        try:
-            listener = Listener(microphone)
-            listener.hear()
-            server.unplug()
-            listener.hear(3)
-            server.plug()
-            listener.hear(3)
-            assert len(listener.gaps()) == len(listener.news)
-        finally:
-            microphone.close()
-
-
 def test_a_machine_with_more_to_do_than_it_can_loses_nothing(
     server: VirtualMicrophone, listener: Listener
 ) -> None:

@@ -122,7 +122,7 @@ def test_wrong_usage(arguments: list[str]) -> None:
 
 
 NEEDLESS = (
-    *("torch", "training", "scipy", "onnx"),
+    *("torch", "training", "scipy", "onnx", "prometheus_client", "streamer.bridges"),
     # what our own parts could bring in when nobody has asked for them
     *("asyncio", "ssl", "difflib", "importlib.metadata", "numpy.typing", "sounddevice", "soxr"),
     *("streamer.cli.ctl", "streamer.remote_streams", "streamer.capture.ingest", "streamer.clips"),

@@ -192,6 +192,31 @@ def test_the_sound_server_dies_and_comes_back(models: Path, tmp_path: Path, scen
     assert "Traceback" not in daemon.stderr
 
 
+def test_the_sound_server_moves_the_recording(models: Path, tmp_path: Path) -> None:
+    """Told once, in the log and on the health topic: it goes on, where the server was to choose."""
+    with VirtualMicrophone(tmp_path) as server:
+        server.add_other()
+        with Daemon(models=models, environment=surroundings(server)) as daemon:
+            listening(daemon)
+            server.move("other")
+            told = daemon.hear_health(lambda health: "moved" in health.detail, timeout_s=4)
+            assert (told.state, told.detail) == ("listening", 'the sound server has moved it to "Other"')
+            assert told.source.endswith(' of "Other"')
+            later = daemon.hear_health(lambda health: health.uptime_s > told.uptime_s + 1.0)
+            assert (later.state, later.detail, later.source) == ("listening", "", told.source)
+            server.set_default("other")
+            server.remove_other()
+            daemon.hear_health(lambda health: "moved" in health.detail, timeout_s=4)
+            server.unplug()
+            deaf = daemon.hear_health(lambda health: health.state == "no-device", timeout_s=4)
+            assert "no microphone" in deaf.detail
+            warnings = [line for line in daemon.stderr.splitlines() if "WARNING" in line]
+            assert ["moved" in line for line in warnings] == [True, True, True], warnings
+            server.plug()
+            listening(daemon)
+            assert daemon.stop() == 0
+
+
 def test_mute_closes_the_device(models: Path, tmp_path: Path) -> None:
     """No process records while the stream is muted; what was not to be heard is no loss."""
     with (

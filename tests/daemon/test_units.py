@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from tests.support import booted
+from tests.support import booted, virtual_microphone
 from tests.support.booted import Booted, CannotBoot
 from tests.support.daemon import ROOT
 from tests.support.tones import make_tone_scene
@@ -129,7 +129,128 @@ def test_a_real_systemd_runs_the_system_unit(models: Path, tmp_path: Path) -> No
         pytest.skip(f"this machine does not let us boot a container: {fault}")
 
 
+HEARING = """\
+[model]
+bundle = "tiny"
+[publish]
+heartbeat_s = 0.5
+[[stream]]
+name = "desk"
+rate_hz = 48000
+"""
+CARD = """\
+[[stream]]
+name = "card"
+source = "file"
+path = "/dev/snd/loop.wav"
+loop = true
+"""
+SOUND_SERVER = """\
+load-module module-native-protocol-unix{where}
+load-module module-null-sink sink_name=mic_in rate=48000 channels=1 format=s16le
+load-module module-remap-source master=mic_in.monitor source_name=virtmic
+set-default-source virtmic
+"""
+OF_THE_MACHINE = "/run/sound/native"
+PLAYER = "while :; do paplay --device=mic_in --latency-msec=200 /opt/sound/loop.wav; done"
+no_microphone = virtual_microphone.available()
+
+
+@pytest.mark.systemd
+@pytest.mark.slow
+@pytest.mark.skipif(nothing_boots is not None, reason=str(nothing_boots))
+@pytest.mark.skipif(no_microphone is not None, reason=str(no_microphone))
+def test_sound_gets_through_the_sandboxes(models: Path, tmp_path: Path) -> None:
+    """PortAudio, ALSA and a sound server's socket as either unit may use them, and the place of sound cards.
+
+    There is no sound card: that the system unit may open what lies in /dev/snd is shown with a file.
+    """
+    container = Booted(tmp_path, ROOT, models, [SYSTEM])
+    try:
+        with container:
+            sound = make_tone_scene(48_000, 0.9, (("mid", 0.4, 0.6),)).samples
+            for folder in ("opt/sound", "etc/streamer", "etc/pulse/client.conf.d"):
+                (container.root / folder).mkdir(parents=True, exist_ok=True)
+            soundfile.write(container.root / "opt/sound/loop.wav", sound, 48_000)
+            hear_with_the_system_unit(container)
+            log_listener_in(container)
+            hear_with_the_user_unit(container)
+    except CannotBoot as fault:
+        pytest.skip(f"this machine does not let us boot a container: {fault}")
+
+
+def hear_with_the_system_unit(container: Booted) -> None:
+    """From a sound server that listens to the whole machine, and from /dev/snd."""
+    etc = container.root / "etc"
+    (etc / "streamer/streamer.toml").write_text(HEARING + CARD)
+    (etc / "streamer/sound.pa").write_text(
+        SOUND_SERVER.format(where=f" socket={OF_THE_MACHINE} auth-anonymous=1")
+    )
+    (etc / "asound.conf").write_text("pcm.!default { type pulse }\n")
+    client = etc / "pulse/client.conf.d/machine.conf"
+    client.write_text(f"default-server = unix:{OF_THE_MACHINE}\nautospawn = no\n")
+    in_dev_snd = "mkdir -p /dev/snd && install -m 0640 -g audio /opt/sound/loop.wav /dev/snd/loop.wav"
+    assert container.run("sh", "-c", in_dev_snd).returncode == 0
+    server = "exec pulseaudio -n --exit-idle-time=-1 --daemonize=no -F /etc/streamer/sound.pa"
+    start_beside(container, "sound", server, "-p", "RuntimeDirectory=sound")
+    container.wait_for(lambda: "virtmic" in sources(container), START_TIMEOUT_S)
+    start_beside(container, "player", PLAYER)
+    started = container.systemctl("start", "streamer")
+    assert started.returncode == 0, container.journal()
+    for stream in ("desk", "card"):
+        heard = json.loads(subscribe_inside(container, *AT_SOCKET, "--topic", f"keyword.mid.{stream}"))
+        assert (heard["label"], heard["stream"]) == ("mid", stream)
+    assert uid(container, container.show("streamer")["MainPID"]) != "0"
+    assert "desk listening" in container.show("streamer")["StatusText"]
+    assert 'microphone "default"' in log(container)
+    # Whoever is not in the group cannot, so that the unit's `audio` was what it took.
+    as_nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    assert container.run(*as_nobody, "cat", "/dev/snd/loop.wav").returncode != 0
+    for unit in ("streamer", "player", "sound"):
+        assert container.systemctl("stop", unit).returncode == 0
+    client.unlink()
+    (etc / "asound.conf").unlink()
+
+
+def hear_with_the_user_unit(container: Booted) -> None:
+    """From the user's own PulseAudio, as its package starts it, by the unit that `install-service` writes."""
+    home = container.root / "home/listener/.config/pulse"
+    home.mkdir(parents=True)
+    (home / "default.pa").write_text(SOUND_SERVER.format(where=""))
+    (container.root / "etc/streamer/desk.toml").write_text(HEARING)
+    container.run("chown", "-R", "listener:listener", "/home/listener")
+
+    def theirs(*command: str) -> subprocess.CompletedProcess[str]:
+        return container.run(*AS_LISTENER, *command)
+
+    assert theirs("systemctl", "--user", "restart", "pulseaudio.service").returncode == 0, container.journal()
+    container.wait_for(lambda: "virtmic" in sources(container, *AS_LISTENER), START_TIMEOUT_S)
+    assert theirs("systemd-run", "--user", "--unit=player", "sh", "-c", PLAYER).returncode == 0
+    options = ["--program", PROGRAM, "--config", "/etc/streamer/desk.toml"]
+    done = theirs(PROGRAM, "install-service", "--user", *options)
+    assert (done.returncode, done.stderr) == (0, ""), container.journal()
+    socket_file = f"ipc:///run/user/{LISTENER}/streamer/events.sock"
+    heard = theirs(PROGRAM, "subscribe", "--json", "--count=1", "--timeout=15", f"--connect={socket_file}")
+    assert heard.returncode == 0, heard.stderr + container.journal()
+    assert json.loads(heard.stdout)["stream"] == "desk"
+    state = theirs("systemctl", "--user", "show", "streamer", "--property=StatusText").stdout
+    assert "desk listening" in state
+    theirs_said = container.journal(f"_UID={LISTENER}", "-t", "streamer")
+    assert 'of "Remapped Monitor' in theirs_said, "the sound server says which source it is"
+    assert theirs(PROGRAM, "install-service", "--user", "--remove").returncode == 0
+
+
+def start_beside(container: Booted, unit: str, command: str, *properties: str) -> None:
+    done = container.run("systemd-run", f"--unit={unit}", *properties, "sh", "-c", command)
+    assert done.returncode == 0, done.stderr
+
+
+def sources(container: Booted, *as_whom: str) -> str:
+    return container.run(*as_whom, "pactl", "list", "short", "sources").stdout
+
+
 PROGRAM = "/opt/streamer/bin/streamer"
+AT_SOCKET = ("--connect", "ipc:///run/streamer/events.sock")
 LISTENER = 4321
 """Number of a user who has a home, and services of his own as soon as he is logged in."""
 AS_LISTENER = (
@@ -259,7 +380,7 @@ def subscribe_inside(container: Booted, *connect: str) -> str:
         "1",
         "--timeout",
         "15",
-        *(connect or ("--connect", "ipc:///run/streamer/events.sock")),
+        *(connect or AT_SOCKET),
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

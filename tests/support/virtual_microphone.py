@@ -124,12 +124,66 @@ class VirtualMicrophone:
 
     def unplug(self) -> None:
         """The source that "virtmic" stands for goes away."""
-        self._pactl("unload-module", self._modules[-1].split()[0])
+        self._unload(next(word for word in self._modules[-1].split() if "_name=" in word))
 
     def plug(self) -> None:
         """It is there again, and the default."""
         self._pactl("load-module", *self._modules[-1].split())
         self._pactl(*self._set_default().split())
+
+    def add_other(self) -> None:
+        """Another microphone, "other", of which nobody hears anything."""
+        self._pactl("load-module", "module-null-sink", "sink_name=other_in", "rate=44100", "channels=1")
+        self._pactl(
+            *("load-module", "module-remap-source", "master=other_in.monitor", "source_name=other"),
+            "source_properties=device.description=Other",
+        )
+
+    def remove_other(self) -> None:
+        """It goes, and what was played into it stays."""
+        self._unload("source_name=other")
+
+    def _unload(self, argument: str) -> None:
+        """The module that was loaded with this argument; a module's name means all of that name."""
+        listing = self._pactl("list", "short", "modules").splitlines()
+        for line in listing:
+            if argument in line.split():
+                self._pactl("unload-module", line.split()[0])
+
+    def remember_moves(self) -> None:
+        """As on desktops: what a program records is found again where somebody has moved it."""
+        self._pactl("load-module", "module-stream-restore")
+
+    def list_sources(self) -> str:
+        """All that is known of them."""
+        return self._pactl("list", "sources")
+
+    def source_of_recording(self) -> str:
+        """The name of the source that PortAudio records from."""
+        (number,) = self.recordings()
+        outputs, sources = (
+            {
+                fields[0]: fields[1]
+                for line in self._pactl("list", "short", what).splitlines()
+                if (fields := line.split())
+            }
+            for what in ("source-outputs", "sources")
+        )
+        return sources[outputs[number]]
+
+    def recordings(self) -> list[str]:
+        """Numbers of what PortAudio records from it."""
+        listing = self._pactl("list", "source-outputs").split("Source Output #")
+        return [entry.split()[0] for entry in listing if "ALSA plug-in" in entry]
+
+    def move(self, source: str) -> None:
+        """As a person does in the mixer: have what is recorded come from another source."""
+        for number in self.recordings():
+            self._pactl("move-source-output", number, source)
+
+    def set_default(self, source: str) -> None:
+        """Another default source."""
+        self._pactl("set-default-source", source)
 
     def play(self, wav_path: Path, latency_ms: int = 20) -> subprocess.Popen[bytes]:
         """Play a file into the microphone; the player is returned at once, and ends with the sound.

@@ -10,10 +10,10 @@ import random
 import sys
 import time
 
-from tests.torture import cuts, day, disk, fuzz, kills, network, senders, soak, stalled
+from tests.torture import cuts, day, disk, fuzz, kills, live, network, senders, soak, stalled
 
 DEFAULT = (kills, senders, stalled, network, disk, cuts, fuzz)
-PARTS = (*DEFAULT, soak, day)
+PARTS = (*DEFAULT, soak, live, day)
 """Those beyond the default ones take hours."""
 
 
