@@ -23,6 +23,9 @@ from streamer.security.allowed import AllowList
 from streamer.security.setup import Security
 from streamer.tuned import TunedModel, joined_name, label_count
 
+EXPIRE_S = 0.25
+"""How often senders that have fallen silent are looked for: a thousand of them take a while."""
+
 
 @dataclass(slots=True)
 class Arrivals:
@@ -41,6 +44,7 @@ class RemoteStreams:
 
     def __init__(self, config: Config, models: Sequence[TunedModel], security: Security | None) -> None:
         self._rested_s = 0.0  # when it is worth looking again
+        self._expire_s = 0.0  # when to look for senders that have fallen silent
         self._streams: dict[RemoteSource, LiveStream] = {}
         self.muted = False
         """Streams to come begin muted."""
@@ -87,7 +91,9 @@ class RemoteStreams:
         if now_s < self._rested_s:
             return Arrivals()
         self._ingest.receive()
-        self._ingest.reception.expire()
+        if now_s >= self._expire_s:
+            self._expire_s = now_s + EXPIRE_S
+            self._ingest.reception.expire()
         news = self._ingest.reception.take_news()
         if news.ready or news.opened:
             self._rested_s = now_s + self._rest_s

@@ -40,7 +40,8 @@ def listen(intakes: Iterable[Intake]) -> None:
                 ready[shared.extractor.settings, frames].append(shared)
         for (_, frames), group in ready.items():
             _share_out(partial(_make_rows, frames), group)
-        waiting = [shared for group in ready.values() for shared in group]
+        # A single listener has been given all its blocks; several may differ in length.
+        waiting = [shared for group in ready.values() for shared in group if len(shared.listeners) > 1]
 
 
 def _make_rows(frames: int, group: Sequence[Shared]) -> None:

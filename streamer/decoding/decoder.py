@@ -48,7 +48,6 @@ class _Tuning:
         """Past rows that the present one is averaged with."""
         # What no score reaches no average does, but for the rounding of a sum.
         self.near_thresholds = self.thresholds * np.float32(1 - 1e-4)
-        self.quiet_level = float(self.near_thresholds.min())
 
 
 _tuning = lru_cache(maxsize=64)(_Tuning)
@@ -95,14 +94,14 @@ class Decoder:
         (found,) = decode([self], scores[np.newaxis], [first_sample])
         return found
 
-    def _may_decide(self, peak: float) -> bool:
-        """Nearly always nothing is going on: rows whose highest score is `peak` need not be averaged."""
-        return bool(self._busy) or peak >= self._tuning.quiet_level or self._quiet_rows < self._tuning.reach
+    def _may_decide(self, near: bool) -> bool:
+        """Nearly always nothing is going on: rows that are not near a threshold need not be averaged."""
+        return near or bool(self._busy) or self._quiet_rows < self._tuning.reach
 
-    def _remember(self, scores: F32, peak: float) -> None:
+    def _remember(self, scores: F32, near: bool) -> None:
         """What the next rows are averaged with."""
         reach = self._tuning.reach
-        self._quiet_rows = self._quiet_rows + len(scores) if peak < self._tuning.quiet_level else 0
+        self._quiet_rows = 0 if near else self._quiet_rows + len(scores)
         self._past.append(scores.copy())
         self._past_rows += len(scores)
         while len(self._past) > 1 and self._past_rows - len(self._past[0]) >= reach:
@@ -166,31 +165,27 @@ def decode(decoders: Sequence[Decoder], scores: F32, first_samples: Sequence[int
     found: list[list[Detection]] = [[] for _ in decoders]
     if scores.shape[1] == 0:
         return found
-    peaks = np.maximum.reduce(scores, axis=(1, 2)).tolist()
+    peaks = np.maximum.reduce(scores, axis=1)
     alike: defaultdict[int, list[int]] = defaultdict(list)
     for place, decoder in enumerate(decoders):
-        if decoder._may_decide(peaks[place]):
-            alike[id(decoder._tuning)].append(place)
+        alike[id(decoder._tuning)].append(place)
     for places in alike.values():
-        _decide_together(
-            [(decoders[place], scores[place], first_samples[place], found[place]) for place in places]
-        )
-    for decoder, own, peak in zip(decoders, scores, peaks, strict=True):
-        decoder._remember(own, peak)
+        tuning = decoders[places[0]]._tuning
+        near = (peaks[places] >= tuning.near_thresholds).any(axis=1).tolist()
+        worth = [
+            place for place, is_near in zip(places, near, strict=True) if decoders[place]._may_decide(is_near)
+        ]
+        if worth:
+            rows = [np.concatenate((decoders[place]._former_rows(), scores[place])) for place in worth]
+            smoothed = _smooth(np.stack(rows), tuning.weights)
+            above = np.any(smoothed >= tuning.thresholds, axis=1)
+            for place, own, columns in zip(worth, smoothed, above, strict=True):
+                found[place] = decoders[place]._decide(
+                    own, np.flatnonzero(columns).tolist(), first_samples[place]
+                )
+        for place, is_near in zip(places, near, strict=True):
+            decoders[place]._remember(scores[place], is_near)
     return found
-
-
-def _decide_together(group: Sequence[tuple[Decoder, F32, int, list[Detection]]]) -> None:
-    """Decoders with equal rules, their rows, where these begin, and the place for what is found."""
-    tuning = group[0][0]._tuning
-    padded = np.stack([np.concatenate((decoder._former_rows(), own)) for decoder, own, _, _ in group])
-    near = (np.maximum.reduce(padded, axis=1) >= tuning.near_thresholds).any(axis=1).tolist()
-    worth = [at for at, (decoder, _, _, _) in enumerate(group) if near[at] or decoder._busy]
-    smoothed = _smooth(padded[worth], tuning.weights)
-    above = np.any(smoothed >= tuning.thresholds, axis=1)
-    for at, own, columns in zip(worth, smoothed, above, strict=True):
-        decoder, _, first_sample, found = group[at]
-        found += decoder._decide(own, np.flatnonzero(columns).tolist(), first_sample)
 
 
 def _smooth(padded: F32, weights: F32) -> F32:
