@@ -61,6 +61,12 @@ def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
     return [*lines, *("| " + " | ".join(row) + " |" for row in body), ""]
 
 
+LONGER_MS = 160
+"""A hop beside the default one, for many streams."""
+KINDS = ("senders", "files", f"senders at {LONGER_MS} ms", f"files at {LONGER_MS} ms")
+"""Of many streams, as their rows are called."""
+
+
 def counted(rows: Rows, what: str) -> list[tuple[int, str]]:
     """Rows called "what, NUMBER ..." by their number."""
     own = [row for row in rows if row.startswith(f"{what}, ")]

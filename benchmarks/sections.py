@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.contestants import PEERS
-from benchmarks.figures import Rows, bar, counted, lowest, median, prose, ratio, rows_of, spread, table
+from benchmarks.figures import KINDS, Rows, bar, counted, lowest, median, prose, ratio, rows_of, spread, table
 from benchmarks.pictures import bars, number
 
 Picture = Callable[[str, str, str], list[str]]
@@ -80,10 +80,12 @@ def in_short(results: Results, picture: Picture) -> list[str]:
 
 def _most_streams(rows: Rows) -> str:
     found = []
-    for what in ("senders", "files"):
+    for what in KINDS:
         kept_up = [count for count, row in counted(rows, what) if keeps_up(rows, row)]
         if kept_up:
-            found.append(f"{max(kept_up):,} from {'remote senders' if what == 'senders' else 'files'}")
+            source, _, hop = what.partition(" at ")
+            named = "remote senders" if source == "senders" else source
+            found.append(f"{max(kept_up):,} from {named}{f' with a hop of {hop}' if hop else ''}")
     return "; ".join(found) or "-"
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmarks.contestants import PLAIN
 from benchmarks.daemon import Daemon, Message
+from benchmarks.figures import LONGER_MS
 from benchmarks.part import Bench, Measure, in_turns, percentile, result
 from benchmarks.processes import Running, cpu_s, memory
 from benchmarks.senders import BLOCK_S
@@ -27,7 +28,9 @@ from streamer.pipeline import ROW_START_SAMPLES
 
 NAME = "streams"
 HELP = "many streams in real time, from files and from remote senders"
-COUNTS = (1, 4, 16, 64, 256, 1000)
+COUNTS = (1, 16, 128, 400, 600, 800, 1000)
+MORE = (800, 1000)
+"""Longer blocks cost less: so many streams are tried with those, too."""
 WINDOW_S = 8.0
 WATCHED = 20
 """Streams whose scores a subscriber gets."""
@@ -37,13 +40,19 @@ def run(bench: Bench) -> dict[str, Any]:
     """Files and senders, more and more."""
     window_s = bench.seconds(WINDOW_S, 3.0)
     measures: dict[str, Measure] = {}
-    for count in bench.some(COUNTS):
-        measures[f"files, {count}"] = _files(bench, count, window_s)
-        measures[f"senders, {count}"] = _senders(bench, count, window_s)
+    for hop_ms, counts in ((80, bench.some(COUNTS)), (LONGER_MS, () if bench.quick else MORE)):
+        for count in counts:
+            measures[f"{kind('files', hop_ms)}, {count}"] = _files(bench, count, hop_ms, window_s)
+            measures[f"{kind('senders', hop_ms)}, {count}"] = _senders(bench, count, hop_ms, window_s)
     return result(in_turns(NAME, max(1, bench.rounds // 3), measures), window_s=window_s)
 
 
-def _files(bench: Bench, count: int, window_s: float) -> Measure:
+def kind(what: str, hop_ms: int) -> str:
+    """As the rows are called."""
+    return what if hop_ms == 80 else f"{what} at {hop_ms} ms"
+
+
+def _files(bench: Bench, count: int, hop_ms: int, window_s: float) -> Measure:
     sound = bench.sound.file(60.0)
 
     def measure() -> dict[str, float]:
@@ -51,7 +60,8 @@ def _files(bench: Bench, count: int, window_s: float) -> Measure:
             f'[[stream]]\nname = "n{number:04d}"\nsource = "file"\npath = "{sound}"\nloop = true\n'
             for number in range(count)
         ]
-        with Daemon([], settings="".join(tables), topics=["health."]) as daemon:
+        settings = f"[engine]\nhop_ms = {hop_ms}\nhistory_s = 0.0\n{''.join(tables)}"
+        with Daemon([], settings=settings, topics=["health."]) as daemon:
             daemon.wait_health("listening", count)
             settle(count)
             return watch(daemon, count, window_s)
@@ -59,11 +69,11 @@ def _files(bench: Bench, count: int, window_s: float) -> Measure:
     return measure
 
 
-def _senders(bench: Bench, count: int, window_s: float) -> Measure:
+def _senders(bench: Bench, count: int, hop_ms: int, window_s: float) -> Measure:
     sound = bench.sound.file(60.0)
 
     def measure() -> dict[str, float]:
-        settings = f"[ingest]\nmax_streams = {count}\n"
+        settings = f"[engine]\nhop_ms = {hop_ms}\n[ingest]\nmax_streams = {count}\n"
         topics = ["health.", *(f"frame.n{number:04d}" for number in _watched(count))]
         with Daemon(["--remote-only"], settings=settings, topics=topics, ingest=True) as daemon:
             daemon.wait_health()
