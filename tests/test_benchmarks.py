@@ -59,9 +59,16 @@ RESULTS: dict[str, Any] = {
                     "lag_p99_ms": [5.0],
                     "lost_s": [0.0],
                 },
+                "senders, 104": {
+                    "core_percent": [20.0],
+                    "alone_mb": [52.0],
+                    "lag_p99_ms": [50.0],
+                    "lost_s": [0.0],
+                },
+                "senders at 160 ms, 200": {"core_percent": [20.0], "alone_mb": [52.0], "lag_p99_ms": [5.0]},
                 "senders, 1000": {
                     "core_percent": [90.0],
-                    "alone_mb": [70.0],
+                    "alone_mb": [700.0],
                     "lag_p99_ms": [500.0],
                     "lost_s": [0.0],
                 },
@@ -270,9 +277,10 @@ def test_percentiles_are_values_that_were_measured() -> None:
 def test_the_report(tmp_path: Path) -> None:
     page = report.write(RESULTS, tmp_path).read_text("utf-8")
     assert "| streamer, a file | 2.00 % (1.00 - 3.00) | 2.00 |" in page
-    assert "| streams in real time | 4 from remote senders; 4 from files |" in page
+    most = "104 from remote senders; 4 from files; 200 from remote senders with a hop of 160 ms"
+    assert f"| streams in real time | {most} |" in page
     assert "| 1,000 senders | 90.0 % | 0.0900 % |" in page
-    assert "21 kB for each further stream of senders (from 4 to 1,000)" in page
+    assert "20 kB for each further stream of senders (from 4 to 104)" in page, "only of those that keep up"
     assert "- pocketsphinx: no wheel for this machine" in page
     assert "## Start" not in page  # was not measured
     assert json.loads((tmp_path / "performance/results.json").read_text()) == RESULTS
