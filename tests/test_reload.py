@@ -215,13 +215,13 @@ def test_what_has_not_changed_is_not_loaded_again(
 ) -> None:
     other = make_tiny_bundle(tmp_path / "other", name="other", prefix="o-")
     names = [other, tiny_bundle]
-    first = open_models(names, "onnx", [tiny_model])
+    first = open_models(names, "auto", [tiny_model])
     assert first[1] is tiny_model
-    again = open_models(names[::-1], "onnx", first)
+    again = open_models(names[::-1], "auto", first)
     assert [model is known for model, known in zip(again, first[::-1], strict=True)] == [True, True]
     assert open_models([tiny_bundle], "torch", first)[0] is not tiny_model
     make_tiny_bundle(other, name="other", prefix="o-", stride=3)
-    changed = open_models(names, "onnx", first)
+    changed = open_models(names, "auto", first)
     assert [model is known for model, known in zip(changed, first, strict=True)] == [False, True]
 
 

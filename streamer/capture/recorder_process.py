@@ -29,7 +29,7 @@ def recorder_order(
     """What a microphone wants of its recorder."""
     return {
         "device": device, "name": None, "rate_hz": rate_hz, "channels": channels, "ring_s": ring_s,
-        "block_s": wake_ms / 1000,
+        "block_s": wake_ms / 1000, "off_monitor": False,
     }  # fmt: skip
 
 

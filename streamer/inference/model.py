@@ -10,8 +10,10 @@ from streamer.errors import ConfigError, MissingExtra
 from streamer.inference.bundle import Bundle, load_bundle
 from streamer.inference.classifier import Classifier
 
-VARIANTS = ("auto", "kernel", "onnx", "onnx-int8", "torch")
-"""`auto` is the kernel where it can run the network, else onnx."""
+VARIANTS = ("onnx", "onnx-int8", "torch")
+"""As bundles have them."""
+WAYS = ("auto", "kernel", *VARIANTS)
+"""To run a model: `auto` is the kernel (on the Torch variant's weights) where it can, else onnx."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +92,8 @@ def _open(bundle: Bundle, variant: str) -> Model:
 
 def open_classifier(bundle: Bundle, variant: str = "auto") -> Classifier:
     """One variant of a bundle, ready to run; torch is imported for its own variant only."""
-    if variant not in VARIANTS:
-        raise ConfigError([f"model.variant: {variant!r}, legal values: {', '.join(VARIANTS)}"])
+    if variant not in WAYS:
+        raise ConfigError([f"model.variant: {variant!r}, legal values: {', '.join(WAYS)}"])
     variant = variant_of(bundle, variant)
     if variant == "kernel":
         from streamer.inference.kernel_backend import KernelClassifier
