@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from streamer.clips.stream_clips import StreamClips
 
 STDIN = 0
+FILE_BLOCK_S = 0.1
 MENDED_S = 60.0
 """A microphone that is there and silent for longer, whatever we do, may want a restart of the daemon."""
 LOSS_ADVICE = "is the machine too busy? a larger engine.ring_s or engine.hop_ms may help"
@@ -37,7 +38,8 @@ LOSS_ADVICE = "is the machine too busy? a larger engine.ring_s or engine.hop_ms 
 def open_source(config: StreamConfig, engine: EngineConfig) -> Source:
     """The source that a stream's settings describe, not opened yet."""
     if config.source == "file":
-        return SoundFileSource(str(config.path), realtime=config.pace == "realtime", loop=config.loop)
+        block_s = max(FILE_BLOCK_S, engine.hop_ms / 1000)  # more often would be for nothing
+        return SoundFileSource(str(config.path), config.pace == "realtime", block_s, loop=config.loop)
     if config.source == "stdin":
         return PcmPipeSource(STDIN, config.rate_hz or SAMPLE_RATE_HZ, config.channels or 1, config.format)
     return Microphone(
