@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ctypes
 from bisect import bisect_right
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cache, lru_cache
 from math import ceil, gcd, lcm
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -109,12 +110,9 @@ class PromptResampler(Resampler):
 
 def _multiply(tables: _Tables, heard: F32, first: int, made: F32) -> None:
     """Groups from `first` on, of which `heard` begins with the first sample."""
-    kernel, rounds = library(), len(tables.starts)
-    if kernel is not None and tables.group == GROUP_MAX:
-        call = kernel.streamer_resample
-        call.argtypes = [_POINTER, _POINTER, *[ctypes.c_int64] * 3, _POINTER, *[ctypes.c_int64] * 2, _POINTER]
-        call.restype = None
-        call(
+    kernel, rounds = _kernel(), len(tables.starts)
+    if kernel and tables.group == GROUP_MAX:
+        kernel(
             address(tables.weights), address(tables.begins), rounds, tables.period, tables.width,
             address(heard), first, len(made), address(made),
         )  # fmt: skip
@@ -128,6 +126,17 @@ def _multiply(tables: _Tables, heard: F32, first: int, made: F32) -> None:
             heard[at:], (len(some), 1, tables.width), (step, step, heard.itemsize), writeable=False
         )
         some[:] = np.matmul(windows, tables.weights[(first + number) % rounds])[:, 0]
+
+
+@cache
+def _kernel() -> Callable[..., None] | None:
+    found = library()
+    if found is None:
+        return None
+    call = found.streamer_resample
+    call.argtypes = [_POINTER, _POINTER, *[ctypes.c_int64] * 3, _POINTER, *[ctypes.c_int64] * 2, _POINTER]
+    call.restype = None
+    return call
 
 
 def _start(tables: _Tables, group: int) -> int:

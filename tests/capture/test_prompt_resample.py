@@ -7,13 +7,24 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 import soxr
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from streamer.capture import prompt_resample
 from streamer.capture.prompt_resample import PromptResampler, open_resampler
 from streamer.capture.resample import Resampler
+from streamer.kernel import library
 
 RATES_HZ = [8_000, 11_025, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000]
+
+
+@pytest.fixture(autouse=True, params=["kernel", "numpy"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test runs with the kernel and without."""
+    if request.param == "numpy":
+        monkeypatch.setattr(prompt_resample, "_kernel", lambda: None)
+    elif library() is None:
+        pytest.skip("the kernel was not built: no C compiler, or not installed with pip")
 
 
 def noise(samples: int, seed: int = 1) -> np.ndarray:
@@ -50,7 +61,7 @@ def test_any_equal_chunks_give_the_same_bits(from_hz: int, size: int) -> None:
     np.testing.assert_array_equal(got, expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     from_hz=st.sampled_from(RATES_HZ),
     lengths=st.lists(st.integers(0, 3_000), max_size=20),
@@ -64,7 +75,7 @@ def test_chunking_never_shows(from_hz: int, lengths: list[int], rest: int) -> No
     np.testing.assert_array_equal(run(stage, sound, lengths), expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     from_hz=st.sampled_from([*RATES_HZ, 16_000]),
     heard=st.integers(0, 10_000),
