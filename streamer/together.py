@@ -79,7 +79,10 @@ def _classify(classifier: Classifier, group: Sequence[tuple[Listener, Block]]) -
 
 def _share_out(work: Callable[[Sequence[One]], None], group: Sequence[One]) -> None:
     """Do it for all of a group, a part at a time; numpy and onnxruntime let other threads run meanwhile."""
-    hands = _processors() if len(group) >= WORTH_SHARING else 1
+    if len(group) < WORTH_SHARING:
+        work(group)
+        return
+    hands = _processors()
     size = min(STREAMS_AT_ONCE, -(-len(group) // hands))
     parts = [group[start : start + size] for start in range(0, len(group), size)]
     given = [_helpers().submit(work, part) for place, part in enumerate(parts) if place % hands]
