@@ -50,7 +50,7 @@ wheel: $(VENV)/.base  ## build dist/*.whl
 	$(BIN)/python -m build --wheel
 
 clean:  ## remove what the verbs above have made
-	rm -rf $(VENV) .bench build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) streamer/libkernel.so .bench build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

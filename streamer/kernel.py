@@ -11,18 +11,40 @@ from typing import Any
 LIBRARY = Path(__file__).with_name("libkernel.so")
 """Made of each room's kernel.c by hatch_build.py."""
 SWITCH = "STREAMER_KERNEL"
-"""Set to 0 in the environment, it is not used although it is there."""
+"""In the environment: with one of these values it is not used although it is there."""
+SWITCHED_OFF = ("0", "no", "off", "false")
+
+
+VERSION = 1
+"""As in features/kernel.c: a library of another one is not called."""
 
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The kernel; None where it was not built, does not load, or is switched off."""
-    if os.environ.get(SWITCH, "1") == "0":
-        return None
+    """The kernel; None where there is none, and `why_none` knows why."""
+    return _look()[0]
+
+
+def why_none() -> str:
+    """What stands in the way of the kernel, and the remedy; "" where it is there."""
+    return _look()[1]
+
+
+@cache
+def _look() -> tuple[ctypes.CDLL | None, str]:
+    if os.environ.get(SWITCH, "").lower() in SWITCHED_OFF:
+        return None, f"switched off by {SWITCH}={os.environ[SWITCH]}"
+    again = "install streamer again where there is a C compiler (apt-get install gcc)"
+    if not LIBRARY.exists():
+        return None, f"not built: {again}"
     try:
-        return ctypes.CDLL(str(LIBRARY))
-    except OSError:
-        return None
+        found = ctypes.CDLL(str(LIBRARY))
+        version = ctypes.c_int32.in_dll(found, "streamer_kernel_version").value
+    except (OSError, ValueError) as error:
+        return None, f"{LIBRARY} does not load ({error}): {again}"
+    if version != VERSION:
+        return None, f"{LIBRARY} is of another version: {again}"
+    return found, ""
 
 
 def address(array: Any) -> int:

@@ -38,7 +38,8 @@ LOSS_ADVICE = "is the machine too busy? a larger engine.ring_s or engine.hop_ms 
 def open_source(config: StreamConfig, engine: EngineConfig) -> Source:
     """The source that a stream's settings describe, not opened yet."""
     if config.source == "file":
-        block_s = max(FILE_BLOCK_S, engine.hop_ms / 1000)  # more often would be for nothing
+        # More often than a hop would be for nothing, more seldom than this would look like a stall.
+        block_s = max(FILE_BLOCK_S, min(engine.hop_ms / 1000, engine.stall_s / 2))
         return SoundFileSource(str(config.path), config.pace == "realtime", block_s, loop=config.loop)
     if config.source == "stdin":
         return PcmPipeSource(STDIN, config.rate_hz or SAMPLE_RATE_HZ, config.channels or 1, config.format)

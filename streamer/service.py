@@ -148,7 +148,8 @@ class Service:
 
     def _tell_models(self) -> None:
         models = self._streams.models
-        log.info("model %s, %d labels", joined_name(models), label_count(models))
+        ways = "+".join(tuned.model.variant for tuned in models)
+        log.info("model %s (%s), %d labels", joined_name(models), ways, label_count(models))
 
     # -- listen --------------------------------------------------------------------------------------
 

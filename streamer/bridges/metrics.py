@@ -34,7 +34,9 @@ log = logging.getLogger("streamer")
 SETTING = "metrics.listen"
 PATH = "/metrics"
 PATIENCE_S = 5.0
-"""For somebody who connects and says nothing; others wait meanwhile."""
+"""For somebody who connects and says nothing."""
+SCRAPES_AT_ONCE = 8
+"""More are turned away."""
 CLOSE_MAX_S = 2.0
 
 
@@ -128,16 +130,32 @@ class _Handler(BaseHTTPRequestHandler):
         log.debug("metrics: %s", format % arguments)
 
 
-class _Server(socketserver.TCPServer):
-    """One scrape after another, so that nobody can have us start a thread for each of a thousand."""
+class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    """A few scrapes at a time: who says nothing keeps nobody waiting; nobody starts a thousand threads."""
 
     allow_reuse_address = True
+    daemon_threads = True
 
     def __init__(self, host: str, port: int, registry: CollectorRegistry) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.registry = registry
         self._stopping = False
+        self._places = threading.Semaphore(SCRAPES_AT_ONCE)
         super().__init__((host, port), _Handler)
+
+    def process_request(self, request: Any, address: Any) -> None:
+        """On a thread of its own, where there is a place."""
+        if self._places.acquire(blocking=False):
+            super().process_request(request, address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, address: Any) -> None:
+        """The place is free again afterwards."""
+        try:
+            super().process_request_thread(request, address)
+        finally:
+            self._places.release()
 
     def serve(self) -> None:
         """Until `stop`."""

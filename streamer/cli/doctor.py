@@ -53,6 +53,7 @@ def run(options: argparse.Namespace) -> int:
         ("runtime dir", lambda: _runtime_directory(config)),
         ("journal", lambda: _journal(config)),
         ("control", lambda: _control(config)),
+        ("metrics", lambda: _metrics(config)),
         ("keys", lambda: _keys(config)),
         ("watchdog", _watchdog),
     ]
@@ -90,14 +91,19 @@ def _about() -> Iterator[str]:
     yield f"{'environment':<12} {', '.join(variables) or 'no STREAMER_ variables'}"
 
 
-def _kernel() -> str:
-    from streamer.kernel import SWITCH, library
+def _metrics(config: Config) -> str:
+    from streamer.outgoing import open_metrics
 
-    if library() is not None:
-        return "built: features and LSTM models"
-    if os.environ.get(SWITCH) == "0":
-        return f"numpy, as {SWITCH}=0 asks for"
-    return "numpy; pip builds a kernel, which is faster, where there is a C compiler (apt-get install gcc)"
+    if not config.metrics.listen:
+        return "off"
+    open_metrics(config.metrics)
+    return config.metrics.listen
+
+
+def _kernel() -> str:
+    from streamer.kernel import why_none
+
+    return why_none() or "built: resampling, features and LSTM models"
 
 
 def _distribution() -> str:

@@ -8,6 +8,9 @@
 #include <math.h>
 #include <stdint.h>
 
+/* Raised, here and in kernel.py, whenever what a function of the kernel is given changes. */
+const int32_t streamer_kernel_version = 1;
+
 #define WINDOW 400
 #define HOP 160
 #define HALF 256 /* complex points: the FFT's 512 real ones in pairs */

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from streamer.audio import F32
+from streamer.inference.bundle import Bundle, fault
 
 State = tuple[F32, ...]
 """One array a state tensor, streams along the first axis: (N, ...)."""
@@ -61,3 +62,11 @@ def check_step(classifier: Classifier, features: F32, state: State) -> None:
         raise ValueError(
             f"expected (N, multiple of {classifier.stride}, {classifier.n_features}), got {features.shape}"
         )
+
+
+def check_alive(classifier: Classifier, bundle: Bundle, role: str) -> None:
+    """Refuse weights that give no numbers: such a model would be deaf, and nobody would know."""
+    features = np.zeros((1, classifier.stride, classifier.n_features), np.float32)
+    scores, state = classifier.step(features, classifier.initial_state())
+    if not all(np.isfinite(part).all() for part in (scores, *state)):
+        raise fault(bundle.folder, f"files.{role}", "the weights give scores that are no numbers")

@@ -10,10 +10,10 @@ import numpy as np
 from streamer.audio import F32
 from streamer.errors import BundleError, ConfigError
 from streamer.inference.bundle import Bundle
-from streamer.inference.classifier import State, check_step
+from streamer.inference.classifier import State, check_alive, check_step
 from streamer.inference.spec import LstmSpec
 from streamer.inference.tensors import read_tensors
-from streamer.kernel import address, library
+from streamer.kernel import address, library, why_none
 
 TILE = 64
 """Columns of weights that lie together, as in kernel.c."""
@@ -59,7 +59,7 @@ class KernelClassifier:
         if not isinstance(network, LstmSpec):
             raise ConfigError([f"model.variant: the kernel runs no {network.type} networks, use onnx"])
         if kernel is None:
-            raise ConfigError(["model.variant: the kernel was not built (no C compiler), use onnx"])
+            raise ConfigError([f"model.variant: there is no kernel, use onnx; {why_none()}"])
         self.stride = network.stride
         self.n_features = manifest.features.size
         self.n_labels = len(manifest.labels)
@@ -75,6 +75,7 @@ class KernelClassifier:
         self._call.argtypes = [_POINTER, _POINTER, ctypes.c_int64, ctypes.c_int64, *[_POINTER] * 3]
         self._call.restype = ctypes.c_int
         self._place = ctypes.addressof(self._network)
+        check_alive(self, bundle, "torch")
 
     def _build(self, spec: LstmSpec, weights: dict[str, F32]) -> _Network:
         def some(name: str, *shape: int) -> F32:

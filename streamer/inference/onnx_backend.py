@@ -10,7 +10,7 @@ import numpy as np
 from streamer.audio import F32
 from streamer.errors import BundleError
 from streamer.inference.bundle import Bundle, fault
-from streamer.inference.classifier import State, check_step
+from streamer.inference.classifier import State, check_alive, check_step
 
 
 class OnnxClassifier:
@@ -60,6 +60,7 @@ class OnnxClassifier:
             raise fault(
                 bundle.folder, "labels", f"{self.n_labels}, but the graph gives {scores.shape[-1]} scores"
             )
+        check_alive(self, bundle, variant)
 
 
 def _open_session(bundle: Bundle, variant: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import re
 import socket
@@ -212,6 +213,19 @@ def test_there_is_nothing_else(metrics: Metrics) -> None:
         fetch(metrics.url.replace("/metrics", "/"))
     assert refused.value.code == 404
     refused.value.close()
+
+
+def test_whoever_says_nothing_keeps_nobody_waiting(metrics: Metrics) -> None:
+    """While some do, others are answered; only so many are let in."""
+    address = http.client.urlsplit(metrics.url)
+    assert address.hostname is not None
+    with contextlib.ExitStack() as stack:
+        for _ in range(metrics_module.SCRAPES_AT_ONCE - 1):
+            silent = stack.enter_context(socket.create_connection((address.hostname, address.port)))
+        assert "streamer_connections" in fetch(metrics.url)
+        silent.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            silent.recv(1)  # it is still waited for
 
 
 def test_whoever_says_nothing_does_not_keep_others_out_for_ever(

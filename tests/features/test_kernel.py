@@ -113,3 +113,33 @@ def test_without_a_compiler_there_is_none(
     assert compile_kernel(tmp_path)
     assert not (tmp_path / LIBRARY).exists()
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"kernel.c"}
+
+
+@pytest.mark.parametrize("content", [b"", b"no library at all", "other"], ids=["empty", "nonsense", "other"])
+def test_what_is_no_kernel_is_not_used(
+    content: bytes | str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And it is said why."""
+    import streamer.kernel as module
+
+    path = tmp_path / "libkernel.so"
+    if content == "other":
+        libc = next(
+            (
+                Path(folder)
+                for folder in ("/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu", "/lib64")
+                if (Path(folder) / "libc.so.6").exists()
+            ),
+            None,
+        )
+        if libc is None:
+            pytest.skip("no library to take for it")
+        shutil.copy(libc / "libc.so.6", path)
+    else:
+        assert isinstance(content, bytes)
+        path.write_bytes(content)
+    monkeypatch.setattr(module, "LIBRARY", path)
+    found, why = module._look.__wrapped__()
+    assert found is None
+    assert "does not load" in why
+    assert "install streamer again" in why

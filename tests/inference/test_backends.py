@@ -363,7 +363,7 @@ def test_what_runs_a_model_by_itself(bundle: Bundle, monkeypatch: pytest.MonkeyP
         assert variant_of(bundle, "auto") == "kernel"
     monkeypatch.setattr(kernel_backend, "library", lambda: None)
     assert variant_of(bundle, "auto") == "onnx"
-    with pytest.raises(ConfigError, match="kernel was not built"):
+    with pytest.raises(ConfigError, match="there is no kernel"):
         open_classifier(bundle, "kernel")
 
 
@@ -389,3 +389,14 @@ def test_weights_that_do_not_fit_are_refused(what: str, tmp_path: Path, rng: np.
     assert path.read_bytes() != content, "nothing was spoilt"
     with pytest.raises(BundleError, match="the weights do not fit"):
         open_classifier(bundle, "kernel")
+
+
+@pytest.mark.parametrize("variant", VARIANTS[:2])
+def test_a_model_that_gives_no_numbers_is_refused(
+    variant: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """It would be deaf, and nobody would know."""
+    weights = random_weights(WIDE, rng)
+    weights["head.bias"][3] = np.nan
+    with pytest.raises(BundleError, match="no numbers"):
+        open_classifier(write(tmp_path / "deaf", WIDE, weights), variant)
