@@ -19,6 +19,8 @@ Sync = Literal["full", "normal"]
 APPLICATION_ID = 0x73747265
 """In the file's header: "stre"."""
 SCHEMA_VERSION = 1
+CACHE_KB = 256
+"""Of pages in memory: events are added at the end, and hardly ever read. SQLite's own 2 MB fill over days."""
 BUSY_MS = 200
 """How long to wait for somebody who looks into the file with another program."""
 
@@ -276,6 +278,7 @@ def _open(uri: str, sync: Sync, mode: Literal["ro", "rw"]) -> sqlite3.Connection
         if mode == "rw":
             database.execute("PRAGMA journal_mode = WAL").fetchall()
         database.execute(f"PRAGMA synchronous = {sync.upper()}")
+        database.execute(f"PRAGMA cache_size = {-CACHE_KB}")
         database.execute("SELECT count(*) FROM meta").fetchall()
     except BaseException:
         database.close()
