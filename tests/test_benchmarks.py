@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,7 +19,7 @@ from benchmarks import alignment, files, growth, latency, paced, peer, report, s
 from benchmarks.contestants import PLAIN, replay_command
 from benchmarks.daemon import Message
 from benchmarks.part import Bench, in_turns, percentile
-from benchmarks.processes import Running, cpu_s, family, memory, run_to_end
+from benchmarks.processes import Ended, Running, cpu_s, family, memory, run_to_end
 from benchmarks.sound import Sound
 from streamer.audio import SAMPLE_RATE_HZ
 from streamer.cli.run import DEMO
@@ -107,9 +108,24 @@ def no_microphone(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- parts -----------------------------------------------------------------------------------------
 
 
-def test_files(bench: Bench) -> None:
+def test_files(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands are run; what they cost is given, since files this short cost what chance will have."""
+    costs_s = iter([0.5, 0.75] * 9)
+
+    def ended(*arguments: Any, **more: Any) -> Any:
+        return replace(run_to_end(*arguments, **more), cpu_s=next(costs_s))
+
+    monkeypatch.setattr(files, "run_to_end", ended)
     found = figures(files.run(bench), "streamer")
-    assert found["times_real_time"] > found["times_real_time_with_start"] > 0
+    assert found["times_real_time"] == (found["sound_s"] - files.SHORT_S) / 0.25
+    assert found["times_real_time_with_start"] == found["sound_s"] / 0.75
+    assert found["start_cpu_s"] == 0.5
+
+
+def test_files_that_cost_nothing_are_no_figure(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "run_to_end", lambda *_, **more: Ended(0.5, 0.5, b""))
+    with pytest.raises(RuntimeError, match="no more than a short one"):
+        files._measure(bench, lambda path: ["true"], 60.0, 0)()
 
 
 def test_start(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
