@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from functools import cached_property
@@ -122,11 +123,15 @@ class AsyncControl(ControlFront):
         deadline_s = time.monotonic() + self.timeout_s
         await self._wait(zmq.POLLOUT, deadline_s)
         self._socket.send(asking.frame, zmq.NOBLOCK)
-        while True:
-            await self._wait(zmq.POLLIN, deadline_s)
-            reply = asking.read(self._socket.recv_multipart(zmq.NOBLOCK))
-            if reply is not None:
-                return reply
+        try:
+            while True:
+                await self._wait(zmq.POLLIN, deadline_s)
+                reply = asking.read(self._socket.recv_multipart(zmq.NOBLOCK))
+                if reply is not None:
+                    return reply
+        except asyncio.CancelledError:
+            self._forget()
+            raise
 
     async def _wait(self, flags: int, deadline_s: float) -> None:
         left_ms = max(0, round((deadline_s - time.monotonic()) * 1_000))

@@ -68,6 +68,7 @@ class Front:
         if self._ledger.follows_events:
             endpoint = control_endpoint(self._checked, control)
             self._knock(self._control, endpoint)
+            self._control.setsockopt(zmq.IMMEDIATE, 1)  # nothing is asked while nobody is there to answer
             open_control(self._control, endpoint, self._credentials)
 
     def _knock(self, socket: zmq.Socket[Any], endpoint: Endpoint) -> None:

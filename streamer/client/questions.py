@@ -75,21 +75,41 @@ class ControlFront:
     def __init__(
         self, endpoint: str | None = None, *, timeout_s: float = TIMEOUT_S, credentials: Keys = None
     ) -> None:
-        checked = check_connect_endpoint(endpoint or default_control_endpoint(), CONTROL)
-        found = find_credentials(checked, credentials)
-        self.endpoint = checked.text
+        self._checked = check_connect_endpoint(endpoint or default_control_endpoint(), CONTROL)
+        self._credentials = find_credentials(self._checked, credentials)
+        self.endpoint = self._checked.text
         self.timeout_s = timeout_s
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._socket = self._context.socket(zmq.DEALER)
-        # a daemon that wants keys may refuse them, which ZeroMQ keeps to itself
-        self._watch = Watch(self._socket) if found is not None else None
         try:
-            open_control(self._socket, checked, found)
+            self._connect()
         except BaseException:
             self.close()
             raise
 
+    def _connect(self) -> None:
+        # Without IMMEDIATE: with it ZeroMQ drops a reply that has come when the daemon leaves right after it.
+        self._socket = self._context.socket(zmq.DEALER)
+        # a daemon that wants keys may refuse them, which ZeroMQ keeps to itself
+        self._watch = Watch(self._socket) if self._credentials is not None else None
+        open_control(self._socket, self._checked, self._credentials)
+
+    def _disconnect(self) -> None:
+        if self._watch:
+            self._watch.close()
+        self._socket.close(linger=0)
+
+    def _forget(self) -> None:
+        """Nobody waits for the answer any more: a daemon that comes later is not to obey."""
+        self._disconnect()
+        self._connect()
+
     def _nobody(self) -> ControlError:
+        """Why there is no answer; the request is forgotten."""
+        error = self._silence()
+        self._forget()
+        return error
+
+    def _silence(self) -> ControlError:
         trouble = self._watch.read() if self._watch else None
         if trouble is not None:
             return ControlError("no-answer", f"{self.endpoint}: {trouble.message}", trouble.remedy)
@@ -101,7 +121,5 @@ class ControlFront:
 
     def close(self) -> None:
         """Close the socket; may be called twice."""
-        if self._watch:
-            self._watch.close()
-        self._socket.close(linger=0)
+        self._disconnect()
         self._context.term()

@@ -68,8 +68,7 @@ def open_events(
 
 
 def open_control(socket: zmq.Socket[Any], endpoint: Endpoint, credentials: Credentials | None) -> None:
-    """Connect; nothing is taken for sending while nobody is there to answer."""
-    socket.setsockopt(zmq.IMMEDIATE, 1)
+    """Connect to where a daemon takes requests."""
     socket.setsockopt(zmq.SNDHWM, QUESTIONS_HIGH_WATER)
     _connect(socket, endpoint, credentials)
 

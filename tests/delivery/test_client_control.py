@@ -37,6 +37,7 @@ class Router:
     def __init__(self, address: str, script: Script) -> None:
         self.requests: list[dict[str, Any]] = []
         self._address, self._script = address, script
+        self.asked = threading.Event()
         self._stop = threading.Event()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="router")
@@ -45,7 +46,6 @@ class Router:
 
     def _run(self) -> None:
         with zmq.Context() as context, context.socket(zmq.ROUTER) as socket:
-            socket.setsockopt(zmq.LINGER, 0)
             socket.bind(self._address)
             self._ready.set()
             while not self._stop.is_set():
@@ -55,6 +55,8 @@ class Router:
                     self.requests.append(request)
                     for parts in self._script(request):
                         socket.send_multipart([peer, *parts])
+                    self.asked.set()
+            socket.setsockopt(zmq.LINGER, 1_000)
 
     def close(self) -> None:
         self._stop.set()
@@ -149,6 +151,45 @@ def test_nobody_answers(runtime: Path) -> None:
                     control.ping()
                 assert time.monotonic() - began_s >= 0.1
                 assert (raised.value.code, raised.value.status) == ("no-answer", EXIT_SOCKET)
+
+
+class SlowToRead(Control):
+    """Looks for its answer only after a while, as on a busy machine."""
+
+    def _wait(self, flags: int, deadline_s: float) -> None:
+        time.sleep(0.2)
+        super()._wait(flags, deadline_s)
+
+
+def test_the_last_word_of_a_daemon_is_read_after_it_has_gone(runtime: Path, routed: Any) -> None:
+    with SlowToRead(f"ipc://{runtime}/control.sock", timeout_s=DEADLINE_S) as control:
+        router = routed(answers)
+        leaving = threading.Thread(target=lambda: (router.asked.wait(DEADLINE_S), router.close()))
+        leaving.start()
+        assert control.mute() == ["kitchen", "hall"]
+        leaving.join()
+
+
+def test_what_nobody_answered_is_not_asked_of_a_later_daemon(runtime: Path, routed: Any) -> None:
+    with Control(f"ipc://{runtime}/control.sock", timeout_s=0.1) as control:
+        with pytest.raises(ControlError, match="no answer"):
+            control.mute()
+        control.timeout_s = DEADLINE_S
+        router = routed(answers)
+        assert control.unmute() == ["kitchen", "hall"]
+    assert [request["do"] for request in router.requests] == ["unmute"]
+
+
+def test_what_was_given_up_is_not_asked_of_a_later_daemon(runtime: Path, routed: Any) -> None:
+    async def ask() -> Router:
+        async with AsyncControl(f"ipc://{runtime}/control.sock", timeout_s=DEADLINE_S) as control:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(control.mute(), 0.1)
+            router: Router = routed(answers)
+            assert await control.unmute() == ["kitchen", "hall"]
+            return router
+
+    assert [request["do"] for request in asyncio.run(ask()).requests] == ["unmute"]
 
 
 def test_a_late_answer_to_another_question_is_left_out(runtime: Path, routed: Any) -> None:
