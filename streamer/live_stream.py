@@ -111,6 +111,7 @@ class LiveStream:
         prompt = isinstance(self.source, Microphone)
         self._pipeline = self._ears.open(self.source.rate_hz, self._history_s, prompt=prompt)
         self._pipeline.memory = self._clips.memory if self._clips else None
+        self.await_block()
         self._heard_s = time.monotonic()
 
     @property
@@ -140,9 +141,11 @@ class LiveStream:
         return chunk
 
     def await_block(self) -> None:
-        """Let a microphone wake us when the models' next block is complete."""
-        if isinstance(self.source, Microphone) and (due := self.pipeline.due_sample) is not None:
-            self.source.want(due)
+        """Let the source wake us when the models' next block is complete."""
+        if isinstance(self.source, Microphone | SoundFileSource):
+            due = self.pipeline.due_sample
+            if due is not None:
+                self.source.want(due)
 
     def _pass_pause(self, chunk: Chunk) -> None:
         """What was not to be heard before this sound is no gap."""

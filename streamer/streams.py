@@ -102,14 +102,16 @@ class Streams:
         due = self._due.take(self._config.engine.hop_ms / 4000)
         for stream in due:
             self._read(stream)
-            if not stream.ended:
-                self._due.add(stream)
         active += due
         if self.remote:
             active += self._listen_to_senders(self.remote)
         self._classify(active)
         for stream in self._descriptors:
             stream.await_block()
+        for stream in due:
+            if not stream.ended:
+                stream.await_block()
+                self._due.add(stream)
 
     def _listen_to_senders(self, remote: RemoteStreams) -> list[LiveStream]:
         """Streams come, give sound and go; those that may have sound are returned."""

@@ -26,6 +26,8 @@ SAMPLES_MISSING = re.compile(r"frame count (\d+) does not match value from 'ds64
 STREAMED_BYTES = 0x7FFF_0000
 """A data size from here on means "unknown": written by programs that could not seek back to the header."""
 LARGEST_OGG_PAGE_BYTES = 65_307
+WANTED_MAX_S = 0.25
+"""Of a block that is made longer than usual since somebody waits for more."""
 
 
 class SoundFileSource:
@@ -56,6 +58,7 @@ class SoundFileSource:
         self._utc_clock_s = utc_clock_s
         self._file: Any = None
         self._block: F32 | None = None  # read, but not yet due
+        self._wanted = 0  # paced sound up to this sample is to be had in one piece
         self._first_sample = 0  # index of the block's first sample, counted through all rounds of a loop
         self._round_samples = 0  # read from the file since its beginning
         self._missing_samples = 0  # known from the header alone
@@ -73,7 +76,7 @@ class SoundFileSource:
     def open(self) -> None:
         """Open the file and read its first block; raises SoundError."""
         self.close()
-        self._first_sample, self.warning = 0, None
+        self._first_sample, self._wanted, self.warning = 0, 0, None
         self._begin_round()
         self._start_s, self._start_utc_s = self._clock_s(), self._utc_clock_s()
 
@@ -86,24 +89,40 @@ class SoundFileSource:
         self.total_samples = frames if frames < UNKNOWN_LENGTH else None
         self._missing_samples = _missing_by_header(self._file)
         self._round_samples, self._damaged = 0, False
-        self._block = self._next_block()
+        self._block = self._next_block(self._block_frames)
         if self._block is None:
             self.close()
             raise SoundError(f"{self.path} holds no sound", "give a file with at least one sample")
 
+    def want(self, sample: int) -> None:
+        """Paced sound up to this sample, counted as in chunks, is wanted next, and at the moment it is there."""
+        self._wanted = sample
+        if self.live and self._block is not None:  # read before anybody knew
+            missing = self._block_frames - len(self._block)
+            more = self._next_block(missing) if missing > 0 else None
+            if more is not None:
+                self._block = np.concatenate((self._block, more))
+
     def read(self) -> Chunk | None:
         """The next block, None while it is not due; raises EndOfSound after the last."""
-        if self._block is None:
+        block = self._fetch()
+        if block is None:
             raise EndOfSound
         if self.next_due_s() > 0:
             return None
-        end_s = (self._first_sample + len(self._block)) / self.rate_hz
-        chunk = Chunk(self._block, self._first_sample, self._heard_utc_s(end_s))
+        end_s = (self._first_sample + len(block)) / self.rate_hz
+        chunk = Chunk(block, self._first_sample, self._heard_utc_s(end_s))
         self._first_sample = chunk.end_sample
-        self._block = self._next_block()
-        if self._block is None:
-            self._end_round()
+        self._block = None
         return chunk
+
+    def _fetch(self) -> F32 | None:
+        """The next block, read from the file if need be; None after the last."""
+        if self._block is None and self._file is not None:
+            self._block = self._next_block(self._block_frames)
+            if self._block is None:
+                self._end_round()
+        return self._block
 
     def _heard_utc_s(self, end_s: float) -> float:
         """When it would have been captured; in real time by the clock of now, which may have been set."""
@@ -113,9 +132,10 @@ class SoundFileSource:
 
     def next_due_s(self) -> float:
         """Seconds until the last sample of the next block would have been captured; 0.0 when not paced."""
-        if not self.live or self._block is None:
+        block = self._fetch() if self.live else None
+        if block is None:
             return 0.0
-        end_s = (self._first_sample + len(self._block)) / self.rate_hz
+        end_s = (self._first_sample + len(block)) / self.rate_hz
         return max(0.0, self._start_s + end_s - self._clock_s())
 
     def fileno(self) -> None:
@@ -129,10 +149,9 @@ class SoundFileSource:
             self._file.close()
             self._file = None
 
-    def _next_block(self) -> F32 | None:
+    def _next_block(self, count: int) -> F32 | None:
         if self._damaged:
             return None
-        count = max(1, round(self._block_s * self.rate_hz))
         frames = np.empty((count, self.channels), np.float32)
         frames.fill(np.nan)
         try:
@@ -146,6 +165,13 @@ class SoundFileSource:
         if self.channels == 1:
             return frames[:got, 0]
         return mix_to_mono(frames[:got], np.empty(got, np.float32))
+
+    @property
+    def _block_frames(self) -> int:
+        """Of the next block."""
+        usual = max(1, round(self._block_s * self.rate_hz))
+        wanted = self._wanted - self._first_sample if self.live else 0
+        return min(wanted, max(usual, round(WANTED_MAX_S * self.rate_hz))) if wanted > 0 else usual
 
     def _end_round(self) -> None:
         self.warning = self._shortfall() or self.warning

@@ -143,6 +143,27 @@ def test_a_block_comes_when_its_last_sample_would_have(paced: SoundFileSource, c
     assert paced.read() is None
 
 
+def test_what_is_wanted_comes_in_one_piece_at_its_moment(tmp_path: Path, clock) -> None:
+    sound = noise(0.7, 16_000)
+    path = write(tmp_path / "x.wav", sound, subtype="FLOAT")
+    source = SoundFileSource(path, realtime=True, clock_s=clock)
+    source.open()
+    chunks = []
+    # more than what was read before anybody knew, less than usual, nothing new, far too much, beyond the end
+    for wanted, length in ((1_680, 1_680), (3_120, 1_440), (3_120, 1_600), (50_000, 4_000), (50_000, 2_480)):
+        source.want(wanted)
+        assert source.next_due_s() == pytest.approx(length / 16_000)
+        assert source.read() is None
+        clock.advance(length / 16_000 + 1e-9)
+        chunks.append(source.read())
+        assert len(chunks[-1].samples) == length
+    assert source.next_due_s() == 0.0
+    with pytest.raises(EndOfSound):
+        source.read()
+    np.testing.assert_array_equal(np.concatenate([chunk.samples for chunk in chunks]), sound[:, 0])
+    source.close()
+
+
 def test_the_last_short_block_is_due_at_the_end_of_the_sound(paced: SoundFileSource, clock) -> None:
     clock.advance(0.2 + 1e-9)
     for _ in range(2):
@@ -374,7 +395,7 @@ def test_a_damaged_loop_goes_on(tmp_path: Path) -> None:
 def test_a_file_that_vanishes_in_a_loop_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path / "x.wav", noise(0.15, 16_000))
     source = opened(path, loop=True)
-    source.read()
+    assert len(source.read().samples) + len(source.read().samples) == 2_400
     path.unlink()
     with pytest.raises(SoundError, match="No such file"):
         source.read()
