@@ -59,7 +59,7 @@ $(VENV)/.made:
 	  || { rm -rf $(VENV); echo "no virtual environment could be made; on Debian and Ubuntu: sudo apt-get install python3-venv"; exit 1; }
 	@touch $@
 
-$(VENV)/.base: pyproject.toml hatch_build.py $(wildcard streamer/*/kernel.c) $(VENV)/.made
+$(VENV)/.base: pyproject.toml hatch_build.py $(wildcard streamer/*/*.c) $(VENV)/.made
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 

@@ -1,4 +1,4 @@
-"""Compiles the rooms' kernel.c (resampling, features, LSTM networks) while the package is built.
+"""Compiles the rooms' C (recording, resampling, features, LSTM networks) while the package is built.
 
 Without a C compiler there is no kernel, and numpy and onnxruntime do its work: the same, slower.
 """
@@ -14,7 +14,10 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCES = [Path("streamer", room, "kernel.c") for room in ("capture", "features", "inference")]
+SOURCES = [
+    Path("streamer", name)
+    for name in ("capture/recorder.c", "capture/kernel.c", "features/kernel.c", "inference/kernel.c")
+]
 LIBRARY = Path("streamer/libkernel.so")
 # No fused operations but where asked for: with them each kind of processor would give other last bits.
 OPTIONS = [

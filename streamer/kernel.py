@@ -5,17 +5,16 @@ from __future__ import annotations
 import ctypes
 import os
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-LIBRARY = Path(__file__).with_name("libkernel.so")
-"""Made of each room's kernel.c by hatch_build.py."""
+LIBRARY = os.path.join(os.path.dirname(__file__), "libkernel.so")
+"""Made of each room's C by hatch_build.py."""
 SWITCH = "STREAMER_KERNEL"
 """In the environment: with one of these values it is not used although it is there."""
 SWITCHED_OFF = ("0", "no", "off", "false")
 
 
-VERSION = 1
+VERSION = 2
 """As in features/kernel.c: a library of another one is not called."""
 
 
@@ -35,10 +34,10 @@ def _look() -> tuple[ctypes.CDLL | None, str]:
     if os.environ.get(SWITCH, "").lower() in SWITCHED_OFF:
         return None, f"switched off by {SWITCH}={os.environ[SWITCH]}"
     again = "install streamer again where there is a C compiler (apt-get install gcc)"
-    if not LIBRARY.exists():
+    if not os.path.exists(LIBRARY):
         return None, f"not built: {again}"
     try:
-        found = ctypes.CDLL(str(LIBRARY))
+        found = ctypes.CDLL(LIBRARY)
         version = ctypes.c_int32.in_dll(found, "streamer_kernel_version").value
     except (OSError, ValueError) as error:
         return None, f"{LIBRARY} does not load ({error}): {again}"

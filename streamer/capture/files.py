@@ -95,7 +95,7 @@ class SoundFileSource:
             raise SoundError(f"{self.path} holds no sound", "give a file with at least one sample")
 
     def want(self, sample: int) -> None:
-        """Paced sound up to this sample, counted as in chunks, is wanted next, and at the moment it is there."""
+        """Paced sound up to this sample, counted as in chunks, is wanted next, as soon as it is there."""
         self._wanted = sample
         if self.live and self._block is not None:  # read before anybody knew
             missing = self._block_frames - len(self._block)

@@ -115,6 +115,7 @@ def _capture(order: dict[str, Any]) -> None:
     recorder = _Recorder(stream, ring, pipe, rate_hz, block_frames, most_frames)
     try:
         recorder.wait_for_sound()
+        recorder.record_compiled(sounddevice)
         while True:
             recorder.tell_next()
     except sounddevice.PortAudioError as error:
@@ -165,6 +166,40 @@ class _Recorder:
         """PortAudio's own wait for the first sound is a busy one."""
         while self._available() < min(self._block_frames, self._most_frames):
             time.sleep(PERIOD_S)
+
+    def record_compiled(self, sounddevice: Any) -> None:
+        """What `tell_next` does, for ever, in C; returns where there is none, or PortAudio complains."""
+        from streamer.capture.recorder_kernel import Task, find_call, place, portaudio
+        from streamer.capture.recorder_wire import CLOCK
+        from streamer.capture.ring_writer import HEADER_BYTES
+
+        call, calls, ring = find_call(), portaudio(sounddevice, self._stream), self._ring
+        if call is None or calls is None:
+            return
+        memory = place(ring.memory)
+        task = Task(
+            **calls,
+            header=memory,
+            storage=memory + HEADER_BYTES,
+            capacity_frames=ring.capacity_frames,
+            frame_bytes=ring.frame_bytes,
+            rate_hz=self._rate_hz,
+            block_frames=self._block_frames,
+            longest_frames=self._longest_frames,
+            most_frames=self._most_frames,
+            look_us=round(LOOK_S * 1e6),
+            looks_max=LOOKS_MAX,
+            hang_us=round(HANG_S * 1e6),
+            frames=ring.frames,
+            told=self._told,
+            step=self._step,
+            overflows=self._overflows,
+            pipe=self._pipe,
+            clock=CLOCK,
+        )
+        call(task)
+        ring.frames, self._told, self._step = task.frames, task.told, task.step
+        self._overflows = task.overflows
 
     def tell_next(self) -> None:
         """Sleep and read until there is enough to tell the daemon of."""

@@ -16,7 +16,7 @@ _RECORD = struct.Struct("<cxxxIQddd")
 _SOUND, _OPENED, _MOVED, _REFUSED = b"S", b"O", b"M", b"R"
 
 # A suspended machine's time counts as well, where the system can tell it.
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Sound(NamedTuple):
@@ -67,7 +67,7 @@ _TOLD: dict[bytes, type[Opened | Moved | Refused]] = {_OPENED: Opened, _MOVED: M
 
 def now_s() -> float:
     """Seconds on a clock that only goes forward, and goes on while the machine is suspended."""
-    return time.clock_gettime(_CLOCK)
+    return time.clock_gettime(CLOCK)
 
 
 def sound_record(frames: int, overflows: int) -> bytes:

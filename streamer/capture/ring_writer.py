@@ -20,8 +20,10 @@ class RingWriter:
         self._claimed = memory[:8].cast("Q")
         self._wanted = memory[8:16].cast("Q")
         self._storage = memory[HEADER_BYTES:]
+        self.memory = memory
+        """All of it, for whoever writes into it in C."""
         self._size = size
-        self._frame_bytes = frame_bytes
+        self.capacity_frames, self.frame_bytes = capacity_frames, frame_bytes
         self.frames = 0
         """Written so far."""
 
@@ -40,8 +42,8 @@ class RingWriter:
 
     def write(self, block: bytes | memoryview) -> None:
         """Store whole frames, no more than claimed."""
-        at = self.frames * self._frame_bytes % self._size
+        at = self.frames * self.frame_bytes % self._size
         head = min(len(block), self._size - at)
         self._storage[at : at + head] = block[:head]
         self._storage[: len(block) - head] = block[head:]
-        self.frames += len(block) // self._frame_bytes
+        self.frames += len(block) // self.frame_bytes

@@ -105,14 +105,14 @@ def test_without_a_compiler_there_is_none(
     from hatch_build import LIBRARY, SOURCES, compile_kernel
 
     for source in SOURCES:
-        (tmp_path / source).parent.mkdir(parents=True)
+        (tmp_path / source).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / source, tmp_path / source)
     (tmp_path / LIBRARY).write_bytes(b"old")
     os.utime(tmp_path / LIBRARY, (0, 0))
     monkeypatch.setenv("CC", compiler)
     assert compile_kernel(tmp_path)
     assert not (tmp_path / LIBRARY).exists()
-    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"kernel.c"}
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"kernel.c", "recorder.c"}
 
 
 @pytest.mark.parametrize("content", [b"", b"no library at all", "other"], ids=["empty", "nonsense", "other"])
