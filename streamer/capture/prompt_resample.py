@@ -50,11 +50,10 @@ class _Tables(NamedTuple):
     """For each start: (starts, width, group)."""
     begins: NDArray[np.int64]
     """The starts once more, for the kernel."""
-
-    @property
-    def group(self) -> int:
-        """Outputs made by one product."""
-        return int(self.weights.shape[2])
+    places: tuple[int, int]
+    """Where weights and begins lie."""
+    group: int
+    """Outputs made by one product."""
 
 
 def open_resampler(from_hz: int, *, prompt: bool) -> Resampler:
@@ -72,6 +71,7 @@ class PromptResampler(Resampler):
         super().reset()
         self._tables = _tables(self.from_hz, self.to_hz)
         self._groups = 0  # made
+        self._begin = 0  # the first input of the next group, before which all is forgotten
         self._heard = np.zeros(self._tables.reach, np.float32)  # from the next group's first input on
 
     def _new_stream(self) -> None:
@@ -97,14 +97,15 @@ class PromptResampler(Resampler):
     def _make(self, heard: F32) -> F32:
         """The groups that this sound completes; the rest waits."""
         tables = self._tables
-        first, begin, rounds = self._groups, _start(self._tables, self._groups), len(self._tables.starts)
+        first, begin, rounds = self._groups, self._begin, len(tables.starts)
         whole, rest = divmod(begin + len(heard) - tables.width, tables.period)
         count = max(0, whole * rounds + bisect_right(tables.starts, rest) - first)
         made = np.empty((count, tables.group), np.float32)
         if count:
             _multiply(tables, heard, first, made)
-        self._groups += count
-        self._heard = heard[_start(tables, self._groups) - begin :].copy()
+            self._groups += count
+            self._begin = _start(tables, self._groups)
+        self._heard = heard[self._begin - begin :].copy()
         return made.reshape(-1)
 
 
@@ -113,7 +114,7 @@ def _multiply(tables: _Tables, heard: F32, first: int, made: F32) -> None:
     kernel, rounds = _kernel(), len(tables.starts)
     if kernel and tables.group == GROUP_MAX:
         kernel(
-            address(tables.weights), address(tables.begins), rounds, tables.period, tables.width,
+            *tables.places, rounds, tables.period, tables.width,
             address(heard), first, len(made), address(made),
         )  # fmt: skip
         return
@@ -162,7 +163,10 @@ def _tables(from_hz: int, to_hz: int) -> _Tables:
         rounds = (places[inputs % down] - inputs) // down
         weights.append(np.ascontiguousarray(answers[outputs + up * rounds]))
     period = len(starts) * group * down // up
-    return _Tables(reach, width, period, starts, np.stack(weights), np.array(starts, np.int64))
+    matrices, begins = np.stack(weights), np.array(starts, np.int64)
+    return _Tables(
+        reach, width, period, starts, matrices, begins, (address(matrices), address(begins)), group
+    )
 
 
 def _impulses(from_hz: int, to_hz: int, reach: int) -> tuple[F32, np.ndarray]:

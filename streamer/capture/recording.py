@@ -108,7 +108,10 @@ class Recording:
         """The sound since the last read, up to a loss; None when there is none."""
         if self._ring is None:
             return None
-        self._pass_losses()
+        if self._losses:
+            self._pass_losses()
+        elif self._next_frame == self._newest.frames:
+            return None
         stop = self._losses[0][0] if self._losses else self._newest.frames
         first, samples = self._ring.read(self._next_frame, stop)
         if first > self._next_frame:

@@ -37,7 +37,10 @@ class RingReader:
         """The frames from `first` to `stop`, all of them written, or of those the ones still there."""
         first = min(stop, max(first, self.oldest_frame))
         samples = self._copy(first, stop)
-        spoilt = min(len(samples), max(0, self.oldest_frame - first))  # the writer came by while we copied
+        oldest = self.oldest_frame
+        if oldest <= first:
+            return first, samples
+        spoilt = min(len(samples), oldest - first)  # the writer came by while we copied
         return first + spoilt, samples[spoilt:]
 
     def want(self, frames: int) -> None:
