@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("streamer")
 
+PROMPT_MAX = 16
+"""With more streams of one's own, files are read a usual block at a time: each turn has its price."""
+
 
 class Streams:
     """Sound in, messages out; the selector wakes the loop when there is sound."""
@@ -110,7 +113,8 @@ class Streams:
             stream.await_block()
         for stream in due:
             if not stream.ended:
-                stream.await_block()
+                if len(self.own) <= PROMPT_MAX:
+                    stream.await_block()
                 self._due.add(stream)
 
     def _listen_to_senders(self, remote: RemoteStreams) -> list[LiveStream]:

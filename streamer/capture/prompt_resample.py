@@ -30,8 +30,10 @@ WIDTHS = 4
 """Inputs of a product are a multiple of it, as the kernel wants it."""
 PHASES_MAX = 640
 """More different answers than that to an impulse (odd rates), and the tables would become large."""
-GROUP_MAX, TABLE_MAX = 16, 9_000
-"""Outputs made by one product, and the matrix's size: beyond it the linear algebra would start threads."""
+GROUP = 16
+"""Outputs made by one product, as kernel.c has it."""
+TABLE_MAX = 9_000
+"""Numbers in a matrix for numpy, with smaller groups if need be: beyond it, it would start threads."""
 
 
 _POINTER = ctypes.c_void_p
@@ -69,7 +71,7 @@ class PromptResampler(Resampler):
     def reset(self) -> None:
         """Forget all sound, as if new."""
         super().reset()
-        self._tables = _tables(self.from_hz, self.to_hz)
+        self._tables = _tables(self.from_hz, self.to_hz, _kernel() is not None)
         self._groups = 0  # made
         self._begin = 0  # the first input of the next group, before which all is forgotten
         self._heard = np.zeros(self._tables.reach, np.float32)  # from the next group's first input on
@@ -112,7 +114,7 @@ class PromptResampler(Resampler):
 def _multiply(tables: _Tables, heard: F32, first: int, made: F32) -> None:
     """Groups from `first` on, of which `heard` begins with the first sample."""
     kernel, rounds = _kernel(), len(tables.starts)
-    if kernel and tables.group == GROUP_MAX:
+    if kernel:
         kernel(
             *tables.places, rounds, tables.period, tables.width,
             address(heard), first, len(made), address(made),
@@ -146,12 +148,12 @@ def _start(tables: _Tables, group: int) -> int:
 
 
 @lru_cache(maxsize=8)
-def _tables(from_hz: int, to_hz: int) -> _Tables:
+def _tables(from_hz: int, to_hz: int, compiled: bool) -> _Tables:
     ratio = gcd(from_hz, to_hz)
     up, down = to_hz // ratio, from_hz // ratio
     reach = ceil(REACH_S * max(from_hz, to_hz))
-    group = GROUP_MAX
-    while (2 * reach + 1 + group * down // up) * group > TABLE_MAX:
+    group = GROUP
+    while not compiled and (2 * reach + 1 + group * down // up) * group > TABLE_MAX:
         group -= 1
     starts = [number * group * down // up for number in range(lcm(up, group) // group)]
     width = ceil((2 * reach + 2 + (group - 1) * down // up) / WIDTHS) * WIDTHS
