@@ -1,6 +1,6 @@
 """Compiles the rooms' C (recording, resampling, features, LSTM networks) while the package is built.
 
-Without a C compiler there is no kernel, and numpy and onnxruntime do its work: the same, slower.
+Without a C compiler there is no kernel, and Python, numpy and onnxruntime do its work: the same, slower.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ SAMPLE_RATE_HZ = 16_000
 F32 = np.ndarray[tuple[Any, ...], np.dtype[np.float32]]
 """What `numpy.typing` calls NDArray[np.float32]; its import would take the daemon 5 ms."""
 
-ARRAY_FIELDS = [sys.intern(name) for name in np.empty(0).__array_interface__]
+_KEPT_NAMES = [sys.intern(name) for name in np.empty(0).__array_interface__]
 """Kept for Python's sake: it makes its table of names anew, 0.9 MB at a time, once names that nobody keeps
 have gone through it some ten thousand times, and numpy puts these there to say where an array lies."""
 

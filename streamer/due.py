@@ -17,6 +17,9 @@ class DueStreams:
         self._turn = itertools.count()  # of equal moments the one that has waited for longer comes first
         self._rested_s = 0.0
 
+    def __len__(self) -> int:
+        return len(self._order)
+
     def add(self, stream: LiveStream) -> None:
         """A new one, or one that has been read."""
         due_s = time.monotonic() + stream.source.next_due_s()

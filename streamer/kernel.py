@@ -1,4 +1,4 @@
-"""The compiled parts, where they were built; without them numpy and onnxruntime do the same work."""
+"""The compiled parts, where they were built; without them Python, numpy and onnxruntime do the same."""
 
 from __future__ import annotations
 

@@ -38,9 +38,11 @@ LOSS_ADVICE = "is the machine too busy? a larger engine.ring_s or engine.hop_ms 
 def open_source(config: StreamConfig, engine: EngineConfig) -> Source:
     """The source that a stream's settings describe, not opened yet."""
     if config.source == "file":
-        # More often than a hop would be for nothing, more seldom than this would look like a stall.
-        block_s = max(FILE_BLOCK_S, min(engine.hop_ms / 1000, engine.stall_s / 2))
-        return SoundFileSource(str(config.path), config.pace == "realtime", block_s, loop=config.loop)
+        # A hop is often enough where nobody says what is waited for; more seldom than this is a stall.
+        longest_s = engine.stall_s / 2
+        block_s = max(FILE_BLOCK_S, min(engine.hop_ms / 1000, longest_s))
+        paced = config.pace == "realtime"
+        return SoundFileSource(str(config.path), paced, block_s, longest_s=longest_s, loop=config.loop)
     if config.source == "stdin":
         return PcmPipeSource(STDIN, config.rate_hz or SAMPLE_RATE_HZ, config.channels or 1, config.format)
     return Microphone(
@@ -141,8 +143,8 @@ class LiveStream:
         return chunk
 
     def await_block(self) -> None:
-        """Let the source wake us when the models' next block is complete."""
-        if isinstance(self.source, Microphone | SoundFileSource):
+        """Let the source wake us when the models' next block is complete, if it can and anybody knows."""
+        if isinstance(self.source, Microphone | SoundFileSource) and self.source.live:
             due = self.pipeline.due_sample
             if due is not None:
                 self.source.want(due)

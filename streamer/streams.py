@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("streamer")
 
 PROMPT_MAX = 16
-"""With more streams of one's own, files are read a usual block at a time: each turn has its price."""
+"""With more of them, paced files are read a usual block at a time: each turn has its price."""
 
 
 class Streams:
@@ -111,9 +111,10 @@ class Streams:
         self._classify(active)
         for stream in self._descriptors:
             stream.await_block()
+        few = len(self._due) + len(due) <= PROMPT_MAX
         for stream in due:
             if not stream.ended:
-                if len(self.own) <= PROMPT_MAX:
+                if few:
                     stream.await_block()
                 self._due.add(stream)
 

@@ -56,7 +56,7 @@ def test_start_up_memory_is_given_back() -> None:
 
 
 def test_to_ask_where_arrays_lie_fills_no_tables() -> None:
-    assert said(PLACES) < 100_000  # 1.9 million without ARRAY_FIELDS
+    assert said(PLACES) < 100_000  # 1.9 million without _KEPT_NAMES
 
 
 def said(code: str) -> int:

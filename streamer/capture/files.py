@@ -26,8 +26,6 @@ SAMPLES_MISSING = re.compile(r"frame count (\d+) does not match value from 'ds64
 STREAMED_BYTES = 0x7FFF_0000
 """A data size from here on means "unknown": written by programs that could not seek back to the header."""
 LARGEST_OGG_PAGE_BYTES = 65_307
-WANTED_MAX_S = 0.25
-"""Of a block that is made longer than usual since somebody waits for more."""
 
 
 class SoundFileSource:
@@ -42,6 +40,7 @@ class SoundFileSource:
         realtime: bool,
         block_s: float = 0.1,
         *,
+        longest_s: float = 0.25,
         loop: bool = False,
         clock_s: Callable[[], float] = time.monotonic,
         utc_clock_s: Callable[[], float] = time.time,
@@ -54,6 +53,7 @@ class SoundFileSource:
         self.total_samples: int | None = None  # as the header has it, for a progress display; None: unknown
         self.warning: str | None = None  # set when the file ends early
         self._block_s = block_s
+        self._longest_s = max(block_s, longest_s)  # where more is wanted in one piece
         self._clock_s = clock_s
         self._utc_clock_s = utc_clock_s
         self._file: Any = None
@@ -171,7 +171,7 @@ class SoundFileSource:
         """Of the next block."""
         usual = max(1, round(self._block_s * self.rate_hz))
         wanted = self._wanted - self._first_sample if self.live else 0
-        return min(wanted, max(usual, round(WANTED_MAX_S * self.rate_hz))) if wanted > 0 else usual
+        return min(wanted, round(self._longest_s * self.rate_hz)) if wanted > 0 else usual
 
     def _end_round(self) -> None:
         self.warning = self._shortfall() or self.warning

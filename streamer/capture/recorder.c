@@ -1,6 +1,6 @@
 /* The recorder's life between its start and its end (recorder.py has the same in Python): sleep until the device has
  * as much as the daemon waits for, read it into the ring, tell the daemon. An interpreter that wakes thirty times a
- * second, on caches that others have used meanwhile, would cost three times as much. */
+ * second, on caches that others have used meanwhile, costs more than twice as much. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdint.h>
@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define GONE (-1)
 #define INPUT_OVERFLOWED (-9981) /* PortAudio's; sound was lost before what it gives, which is good */
 
 typedef long available_call(void *stream);
@@ -22,7 +23,7 @@ typedef struct {
     double captured_s, captured_utc_s, cpu_s;
 } record;
 
-/* As recorder.py has it. */
+/* As recorder_kernel.py has it. */
 typedef struct {
     available_call *available;
     read_call *read;
@@ -56,7 +57,9 @@ static long available(recorder *r) {
     alarm_after(r->hang_us);
     long found = r->available(r->stream);
     alarm_after(0);
-    return found;
+    if (found != INPUT_OVERFLOWED) return found;
+    r->overflows++; /* and it goes on */
+    return 0;
 }
 
 /* Sleep until so many frames wait in the device; where they do not come in time PortAudio is asked all the same. */
@@ -105,10 +108,10 @@ static int tell(recorder *r) {
     told.captured_utc_s = seconds(CLOCK_REALTIME);
     told.cpu_s = seconds(CLOCK_PROCESS_CPUTIME_ID);
     /* a full pipe loses it: the next record that fits says as much */
-    return write(r->pipe, &told, sizeof told) < 0 && errno != EAGAIN && errno != EINTR ? -1 : 0;
+    return write(r->pipe, &told, sizeof told) < 0 && errno != EAGAIN && errno != EINTR ? GONE : 0;
 }
 
-/* Returns only where something is wrong; what that is, is for the caller to find out. */
+/* Returns only where something is wrong: PortAudio's error, or GONE where the daemon listens no more. */
 int streamer_record(recorder *r) {
     for (;;) {
         while (r->frames == r->told || r->frames < due_frames(r)) {

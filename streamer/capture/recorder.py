@@ -169,7 +169,7 @@ class _Recorder:
 
     def record_compiled(self, sounddevice: Any) -> None:
         """What `tell_next` does, for ever, in C; returns where there is none, or PortAudio complains."""
-        from streamer.capture.recorder_kernel import Task, find_call, place, portaudio
+        from streamer.capture.recorder_kernel import GONE, Task, find_call, place, portaudio
         from streamer.capture.recorder_wire import CLOCK
         from streamer.capture.ring_writer import HEADER_BYTES
 
@@ -197,9 +197,11 @@ class _Recorder:
             pipe=self._pipe,
             clock=CLOCK,
         )
-        call(task)
+        error = call(task)
         ring.frames, self._told, self._step = task.frames, task.told, task.step
         self._overflows = task.overflows
+        if error != GONE:
+            sounddevice._check(error)  # raises PortAudioError
 
     def tell_next(self) -> None:
         """Sleep and read until there is enough to tell the daemon of."""

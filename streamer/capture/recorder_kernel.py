@@ -8,6 +8,8 @@ from typing import Any
 
 from streamer.kernel import library
 
+GONE = -1
+"""What a call ends with where the daemon listens no more; else it is PortAudio's error."""
 Call = Callable[["Task"], int]
 
 
@@ -42,7 +44,7 @@ def find_call() -> Call | None:
 def portaudio(sounddevice: Any, stream: Any) -> dict[str, int | None] | None:
     """The calls that a task needs, and the stream they are about; None where this sounddevice is another."""
     try:
-        calls = ctypes.CDLL(sounddevice._libname)
+        calls, _ = ctypes.CDLL(sounddevice._libname), sounddevice._check
         return {
             "available": ctypes.cast(calls.Pa_GetStreamReadAvailable, ctypes.c_void_p).value,
             "read": ctypes.cast(calls.Pa_ReadStream, ctypes.c_void_p).value,

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-_RECORD = struct.Struct("<cxxxIQddd")
+_RECORD = struct.Struct("=cxxxIQddd")  # recorder.c writes those of sound, too
 _SOUND, _OPENED, _MOVED, _REFUSED = b"S", b"O", b"M", b"R"
 
 # A suspended machine's time counts as well, where the system can tell it.

@@ -49,7 +49,7 @@ class Source(Protocol):
         """A descriptor that is readable when read() would give something; None: wait next_due_s() instead."""
 
     def next_due_s(self) -> float:
-        """Seconds until read() may give something; for sources without a descriptor."""
+        """Seconds until read() may give something; without a descriptor. May raise as read() does."""
 
     def close(self) -> None:
         """Let go of everything; may be called twice, never hangs."""

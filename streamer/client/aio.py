@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from functools import cached_property
@@ -13,7 +12,7 @@ import zmq
 from streamer.client.bell import Bell
 from streamer.client.front import Front
 from streamer.client.pages import Page, read_page
-from streamer.client.questions import ControlFront, Question, ReplyT
+from streamer.client.questions import ControlError, ControlFront, Question, ReplyT
 from streamer.client.records import Record
 from streamer.delivery import requests
 from streamer.delivery.messages import Event
@@ -120,18 +119,23 @@ class AsyncControl(ControlFront):
         return await self._answer(Question(request, kind))
 
     async def _answer(self, asking: Question[ReplyT]) -> ReplyT:
+        try:
+            return await self._exchange(asking)
+        except ControlError:
+            raise
+        except BaseException:  # cancelled: the request may still be on its way
+            self._forget()
+            raise
+
+    async def _exchange(self, asking: Question[ReplyT]) -> ReplyT:
         deadline_s = time.monotonic() + self.timeout_s
         await self._wait(zmq.POLLOUT, deadline_s)
         self._socket.send(asking.frame, zmq.NOBLOCK)
-        try:
-            while True:
-                await self._wait(zmq.POLLIN, deadline_s)
-                reply = asking.read(self._socket.recv_multipart(zmq.NOBLOCK))
-                if reply is not None:
-                    return reply
-        except asyncio.CancelledError:
-            self._forget()
-            raise
+        while True:
+            await self._wait(zmq.POLLIN, deadline_s)
+            reply = asking.read(self._socket.recv_multipart(zmq.NOBLOCK))
+            if reply is not None:
+                return reply
 
     async def _wait(self, flags: int, deadline_s: float) -> None:
         left_ms = max(0, round((deadline_s - time.monotonic()) * 1_000))

@@ -79,6 +79,15 @@ class Control(ControlFront):
         return self._answer(Question(request, kind))
 
     def _answer(self, asking: Question[ReplyT]) -> ReplyT:
+        try:
+            return self._exchange(asking)
+        except ControlError:
+            raise
+        except BaseException:  # Ctrl-C: the request may still be on its way
+            self._forget()
+            raise
+
+    def _exchange(self, asking: Question[ReplyT]) -> ReplyT:
         deadline_s = time.monotonic() + self.timeout_s
         self._wait(zmq.POLLOUT, deadline_s)
         self._socket.send(asking.frame, zmq.NOBLOCK)

@@ -80,28 +80,39 @@ class ControlFront:
         self.endpoint = self._checked.text
         self.timeout_s = timeout_s
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._open: zmq.Socket[bytes] | None = None
+        self._watch: Watch | None = None
         try:
             self._connect()
         except BaseException:
             self.close()
             raise
 
-    def _connect(self) -> None:
-        # Without IMMEDIATE: with it ZeroMQ drops a reply that has come when the daemon leaves right after it.
-        self._socket = self._context.socket(zmq.DEALER)
-        # a daemon that wants keys may refuse them, which ZeroMQ keeps to itself
-        self._watch = Watch(self._socket) if self._credentials is not None else None
-        open_control(self._socket, self._checked, self._credentials)
+    @property
+    def _socket(self) -> zmq.Socket[bytes]:
+        """Connected, and anew after a request that was given up."""
+        return self._open or self._connect()
 
-    def _disconnect(self) -> None:
-        if self._watch:
-            self._watch.close()
-        self._socket.close(linger=0)
+    def _connect(self) -> zmq.Socket[bytes]:
+        # Without IMMEDIATE: with it ZeroMQ drops a reply that has come when the daemon leaves right after it.
+        try:
+            self._open = self._context.socket(zmq.DEALER)
+            # a daemon that wants keys may refuse them, which ZeroMQ keeps to itself
+            self._watch = Watch(self._open) if self._credentials is not None else None
+            open_control(self._open, self._checked, self._credentials)
+        except zmq.ZMQError as error:
+            self._forget()
+            raise ControlError("no-answer", f"{self.endpoint}: {error.strerror}") from error
+        return self._open
 
     def _forget(self) -> None:
         """Nobody waits for the answer any more: a daemon that comes later is not to obey."""
-        self._disconnect()
-        self._connect()
+        watch, self._watch = self._watch, None
+        if watch:
+            watch.close()
+        socket, self._open = self._open, None
+        if socket:
+            socket.close(linger=0)
 
     def _nobody(self) -> ControlError:
         """Why there is no answer; the request is forgotten."""
@@ -121,5 +132,5 @@ class ControlFront:
 
     def close(self) -> None:
         """Close the socket; may be called twice."""
-        self._disconnect()
+        self._forget()
         self._context.term()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import zmq
 from streamer.security.monitor import parse
 
 EVENTS_MAX = 1_000
+_numbers = itertools.count()
 _EVENTS = (
     zmq.EVENT_CONNECTED
     | zmq.EVENT_CONNECT_RETRIED
@@ -55,7 +57,7 @@ class Watch:
         """The latest; None before anything has happened, and while connected."""
         self._watched = watched
         self._reached = False
-        place = f"inproc://watch-{id(self):x}"
+        place = f"inproc://watch-{next(_numbers)}"  # ZeroMQ lets go of a name some time after its socket
         watched.monitor(place, _EVENTS)
         # a plain socket even in a context of asyncio: nothing here ever waits
         self.socket: zmq.Socket[bytes] = watched.context.socket(zmq.PAIR, socket_class=zmq.Socket)

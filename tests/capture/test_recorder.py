@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import random
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from streamer.capture import recorder, recorder_kernel
-from streamer.capture.recorder_wire import RecordReader, Sound
+from streamer.capture.recorder_wire import RecordReader, Sound, now_s
 from streamer.capture.ring import RingReader
 from streamer.capture.ring_writer import RingWriter
 from streamer.kernel import why_none
@@ -112,15 +113,14 @@ class Bench:
                 self.reader.want(sound.frames + self.wanted[len(self.told) - 1])
 
     def run(self, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        if way == "compiled":
-            self._run_compiled(monkeypatch)
-        else:
-            with contextlib.suppress(Gone):
-                while True:
-                    self.recorder.tell_next()
+        with contextlib.suppress(Gone):
+            if way == "compiled":
+                self.run_compiled(monkeypatch)
+            while True:
+                self.recorder.tell_next()
         self._follow()
 
-    def _run_compiled(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_compiled(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def available(_stream: Any) -> int:
             self._follow()
             return self.device.available()
@@ -136,7 +136,11 @@ class Bench:
         }
         calls = {name: ctypes.cast(call, ctypes.c_void_p).value for name, call in functions.items()}
         monkeypatch.setattr(recorder_kernel, "portaudio", lambda *_: {**calls, "stream": 0})
-        self.recorder.record_compiled(None)
+
+        def check(error: int) -> None:
+            raise Gone(error)
+
+        self.recorder.record_compiled(SimpleNamespace(_check=check))
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -147,6 +151,7 @@ def test_all_sound_is_told_and_there(
     print("seed", seed)
     rng = random.Random(seed)
     pieces = [rng.choice((0, 1, 40, 97, 150)) for _ in range(400)]
+    began_s, began_utc_s = now_s(), time.time()
     bench = Bench(ScriptedDevice(pieces, {3, 17}), pipe)
     bench.wanted = [rng.choice((-5, 1, 120, 200, 333)) for _ in range(30)]
     bench.run(way, monkeypatch)
@@ -157,9 +162,43 @@ def test_all_sound_is_told_and_there(
     assert (told[-1].overflows, bench.recorder._overflows) == (2, 2)
     assert bench.ring.frames == bench.device.given >= ends[-1]
     assert bench.device.longest <= MOST
-    assert told[0].captured_s <= told[-1].captured_s
-    assert abs(told[-1].captured_utc_s - told[0].captured_utc_s) < 60
-    assert 0 < told[0].cpu_s <= told[-1].cpu_s
+    assert began_s <= told[0].captured_s <= told[-1].captured_s <= now_s()
+    assert began_utc_s - 1 < told[0].captured_utc_s < time.time() + 1
+    assert 0 < told[0].cpu_s <= told[-1].cpu_s <= time.process_time()
+
+
+@pytest.mark.skipif(bool(why_none()), reason=why_none())
+def test_both_tell_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    told = []
+    for way in ("python", "compiled"):
+        rng = random.Random(seed)
+        ours, theirs = os.pipe()
+        os.set_blocking(ours, False)
+        pieces = [rng.choice((0, 1, 40, 97, 150)) for _ in range(400)]
+        bench = Bench(ScriptedDevice(pieces, {5}), (ours, theirs))
+        bench.wanted = [rng.choice((-5, 1, 120, 200, 333)) for _ in range(30)]
+        bench.run(way, monkeypatch)
+        told.append([(sound.frames, sound.overflows) for sound in bench.told])
+        os.close(ours)
+        os.close(theirs)
+    assert told[0] == told[1]
+    assert len(told[0]) > 30
+
+
+@pytest.mark.skipif(bool(why_none()), reason=why_none())
+def test_a_complaint_of_lost_sound_goes_on_and_counts(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = ScriptedDevice([100] * 40, set())
+    bench = Bench(device, pipe)
+    asked = iter([OVERFLOWED])
+    available = device.available
+    device.available = lambda: next(asked, None) or available()  # type: ignore[method-assign]
+    bench.run("compiled", monkeypatch)
+    assert bench.told[-1].overflows == 1
+    assert bench.told[-1].frames >= 1_000
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -183,7 +222,7 @@ def test_a_daemon_that_has_gone_ends_it(way: str, monkeypatch: pytest.MonkeyPatc
     bench._follow = lambda: None  # type: ignore[method-assign]
     os.close(ours)
     if way == "compiled":
-        bench._run_compiled(monkeypatch)  # to find out why is Python's
+        bench.run_compiled(monkeypatch)  # it returns, and Python finds out why
     with pytest.raises(BrokenPipeError):
         bench.recorder.tell_next()
     os.close(theirs)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import zmq
 
-from streamer.client import Control, ControlError, Event, MessageError
+from streamer.client import Control, ControlError, Credentials, Event, MessageError
 from streamer.client.aio import AsyncControl
 from streamer.delivery.requests import (
     LabelsReply,
@@ -25,6 +25,7 @@ from streamer.delivery.requests import (
     encode_reply,
 )
 from streamer.errors import EXIT_FAILURE, EXIT_SOCKET, SocketError
+from streamer.security.keys import make_pair
 from tests.support.fake_daemon import FakeDaemon
 
 DEADLINE_S = 20.0
@@ -151,6 +152,47 @@ def test_nobody_answers(runtime: Path) -> None:
                     control.ping()
                 assert time.monotonic() - began_s >= 0.1
                 assert (raised.value.code, raised.value.status) == ("no-answer", EXIT_SOCKET)
+
+
+def test_what_was_broken_off_is_not_asked_of_a_later_daemon(runtime: Path, routed: Any) -> None:
+    class BrokenOff(Control):
+        def _wait(self, flags: int, deadline_s: float) -> None:
+            if flags == zmq.POLLIN and not broken:
+                broken.append(True)
+                raise KeyboardInterrupt
+            super()._wait(flags, deadline_s)
+
+    broken: list[bool] = []
+    with BrokenOff(f"ipc://{runtime}/control.sock", timeout_s=DEADLINE_S) as control:
+        with pytest.raises(KeyboardInterrupt):
+            control.mute()
+        router = routed(answers)
+        assert control.unmute() == ["kitchen", "hall"]
+    assert [request["do"] for request in router.requests] == ["unmute"]
+
+
+def test_a_closed_control_leaves_a_cancelled_request_cancelled(runtime: Path) -> None:
+    async def give_up() -> None:
+        control = AsyncControl(f"ipc://{runtime}/control.sock", timeout_s=DEADLINE_S)
+        asking = asyncio.create_task(control.mute())
+        await asyncio.sleep(0.05)
+        asking.cancel()
+        control.close()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+    asyncio.run(give_up())
+
+
+def test_it_asks_again_and_again() -> None:
+    """With keys too, where each connection is watched under a name of its own."""
+    own = make_pair("laptop")
+    keys = Credentials(make_pair("daemon").public, own.public, own.secret)
+    with Control("tcp://127.0.0.1:9", timeout_s=0.0, credentials=keys) as control:
+        for _ in range(50):
+            with pytest.raises(ControlError) as raised:
+                control.ping()
+            assert raised.value.code == "no-answer"
 
 
 class SlowToRead(Control):

@@ -1,11 +1,13 @@
-"""When the service manager is to restart the daemon because of a stream, and when that would mend nothing."""
+"""One stream without a daemon: when it wants a restart of the daemon, and when it wants to be read."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
+from streamer.capture.files import SoundFileSource
 from streamer.capture.microphone import Microphone, Trouble
 from streamer.config import EngineConfig, StreamConfig
 from streamer.inference.model import Model
@@ -30,3 +32,16 @@ def test_a_microphone_in_trouble(tiny_model: Model, state, for_s: float, needs_n
     stream.check_state()
     assert stream.state == state
     assert stream.needs_no_restart == needs_no_restart
+
+
+@pytest.mark.parametrize(("paced", "due_s"), [(True, 0.105), (False, 0.0)])
+def test_a_paced_file_is_read_when_a_block_is_complete(
+    tiny_model: Model, scene_wav: Path, paced: bool, due_s: float
+) -> None:
+    """Not when its usual block of 0.1 s is."""
+    models = [TunedModel(tiny_model, list(tiny_model.bundle.manifest.labels))]
+    source = SoundFileSource(scene_wav, paced, clock_s=lambda: 0.0)
+    stream = LiveStream(StreamConfig(), EngineConfig(hop_ms=90), models, source=source)
+    stream.open()
+    assert source.next_due_s() == pytest.approx(due_s)
+    stream.close()
