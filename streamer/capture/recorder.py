@@ -16,6 +16,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from streamer.capture.devices import InputDevice
     from streamer.capture.ring_writer import RingWriter
     from streamer.errors import DeviceError
@@ -111,11 +113,13 @@ def _capture(order: dict[str, Any]) -> None:
         ),
     )
     os.set_blocking(pipe, False)
-    give_back()  # PortAudio has asked for all that ALSA has, and ALSA has loaded libraries for video
     recorder = _Recorder(stream, ring, pipe, rate_hz, block_frames, most_frames)
+    record = recorder.compiled(sounddevice)
+    give_back()  # PortAudio has asked for all that ALSA has, and ALSA has loaded libraries for video
     try:
         recorder.wait_for_sound()
-        recorder.record_compiled(sounddevice)
+        if record:
+            record()
         while True:
             recorder.tell_next()
     except sounddevice.PortAudioError as error:
@@ -167,15 +171,15 @@ class _Recorder:
         while self._available() < min(self._block_frames, self._most_frames):
             time.sleep(PERIOD_S)
 
-    def record_compiled(self, sounddevice: Any) -> None:
-        """What `tell_next` does, for ever, in C; returns where there is none, or PortAudio complains."""
+    def compiled(self, sounddevice: Any) -> Callable[[], None] | None:
+        """What `tell_next` does, in C, until the daemon has gone or PortAudio complains; None: no kernel."""
         from streamer.capture.recorder_kernel import GONE, Task, find_call, place, portaudio
         from streamer.capture.recorder_wire import CLOCK
         from streamer.capture.ring_writer import HEADER_BYTES
 
         call, calls, ring = find_call(), portaudio(sounddevice, self._stream), self._ring
         if call is None or calls is None:
-            return
+            return None
         memory = place(ring.memory)
         task = Task(
             **calls,
@@ -197,11 +201,15 @@ class _Recorder:
             pipe=self._pipe,
             clock=CLOCK,
         )
-        error = call(task)
-        ring.frames, self._told, self._step = task.frames, task.told, task.step
-        self._overflows = task.overflows
-        if error != GONE:
-            sounddevice._check(error)  # raises PortAudioError
+
+        def record() -> None:
+            error = call(task)
+            ring.frames, self._told, self._step = task.frames, task.told, task.step
+            self._overflows = task.overflows
+            if error != GONE:
+                sounddevice._check(error)  # raises PortAudioError
+
+        return record
 
     def tell_next(self) -> None:
         """Sleep and read until there is enough to tell the daemon of."""
