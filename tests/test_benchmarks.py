@@ -181,10 +181,11 @@ def test_growth(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 def test_streams(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "COUNTS", (3,))
+    monkeypatch.setattr(streams, "MORE", (4,))
     found = streams.run(bench)
-    for row in ("files, 3", "senders, 3"):
+    for row, count in (("files, 3", 3), ("senders, 3", 3), ("files at 160 ms, 4", 4)):
         told = figures(found, row)
-        assert (told["streams"], told["lost_s"]) == (3, 0)
+        assert (told["streams"], told["lost_s"]) == (count, 0)
     assert figures(found, "senders, 3")["unacknowledged_s"] == 0
     assert figures(found, "senders, 3")["scores_count"] > 30
 

@@ -66,7 +66,7 @@ def test_wrong_options(models: Path, option: tuple[str, str], status: int, said:
 
 def test_what_is_known_is_told_when_it_is_interrupted(models: Path) -> None:
     with subprocess.Popen(
-        [*COMMAND, "bench", "--json", "--model", "tiny", "--seconds", "100"],
+        [*COMMAND, "bench", "--json", "--model", "tiny", "--seconds", "30"],
         env=clean_environment(models),
         cwd=ROOT,
         stdout=subprocess.PIPE,
@@ -74,7 +74,7 @@ def test_what_is_known_is_told_when_it_is_interrupted(models: Path) -> None:
     ) as process:
         try:
             assert process.stderr is not None
-            for line in process.stderr:  # up to the second measurement, which would take forty seconds
+            for line in process.stderr:  # up to the second measurement, which would take twelve seconds
                 if b"in real time" in line:
                     break
             process.send_signal(signal.SIGINT)
