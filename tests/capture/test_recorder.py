@@ -50,6 +50,8 @@ class ScriptedDevice:
         self.longest = max(self.longest, frames)
         numbers = np.arange(self.given, self.given + frames, dtype=np.float32)
         self.given += frames
+        while self._waiting < frames:  # PortAudio waits for what is not there yet
+            self._waiting += next(self._pieces, frames)
         self._waiting -= frames
         return np.repeat(numbers, CHANNELS), self.reads in self._overflows
 
