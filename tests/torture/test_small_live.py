@@ -26,7 +26,7 @@ def test_a_round(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     rng = random.Random(request.config.option.seed)
     scene = live.write_scene(tmp_path / "scene.wav")[: round(SHORT_S * live.RATE_HZ)]
     soundfile.write(tmp_path / "scene.wav", scene, live.RATE_HZ, subtype="PCM_16")
-    expected = live.replay(tmp_path, scene, rng, 10)
+    expected = live.replay(tmp_path, scene, rng, live.REPLAYED_ROUNDS)
     course, ending = live.live(tmp_path, 0.1, rng)
     assert (ending, course.ended_by, course.unplayed) == ("", "", 0)
     assert [set(scores) for scores in course.rounds] == [{"computer", "go"}]
