@@ -16,8 +16,15 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCES = [
     Path("streamer", name)
-    for name in ("capture/recorder.c", "capture/kernel.c", "features/kernel.c", "inference/kernel.c")
+    for name in (
+        "doze.c",
+        "capture/recorder.c",
+        "capture/kernel.c",
+        "features/kernel.c",
+        "inference/kernel.c",
+    )
 ]
+HEADER = Path("streamer/kernel.h")
 LIBRARY = Path("streamer/libkernel.so")
 # No fused operations but where asked for: with them each kind of processor would give other last bits.
 OPTIONS = [
@@ -53,7 +60,9 @@ class KernelHook(BuildHookInterface):  # type: ignore[type-arg]
 def compile_kernel(root: Path) -> str:
     """Why it cannot be had; "" where it is there."""
     sources, library = [root / source for source in SOURCES], root / LIBRARY
-    if library.exists() and _changed_s(library) > max(map(_changed_s, (*sources, Path(__file__)))):
+    if library.exists() and _changed_s(library) > max(
+        map(_changed_s, (*sources, root / HEADER, Path(__file__)))
+    ):
         return ""
     library.unlink(missing_ok=True)  # an old one would be worse than none
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")

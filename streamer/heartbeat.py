@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ STREAMS_TOLD_BY_NAME = 8
 _DEAF: tuple[State, ...] = ("stalled", "no-device")
 TICK_S = 0.25
 """How often states and the watchdog are looked at."""
+CALM_S = 2.0
+"""How often while sound comes, and little is in it."""
 COMPANY_S = 0.1
 """So long that waits for sound to come, which wakes us anyway."""
 
@@ -48,6 +51,12 @@ class Heartbeat:
     def latest_s(self) -> float:
         """When it is to be called for that alone."""
         return min(self._next_tick_s + COMPANY_S, self._next_beat_s)
+
+    @property
+    def calm_s(self) -> float:
+        """When it is to be called although nothing is the matter: with sound coming, states do not change."""
+        feed_s = self._next_feed_s if self._notifier.watchdog_s else math.inf
+        return min(self._next_tick_s + CALM_S - TICK_S, self._next_beat_s, feed_s)
 
     def hurry(self) -> None:
         """Something was changed: look at the states at once."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -20,6 +20,14 @@ from streamer.listener import Listener
 
 LOUDEST = 32.0
 """Samples beyond this (full scale is 1) are no sound; without a bound they would overflow the spectrum."""
+
+
+class Levels(NamedTuple):
+    """Of clean samples."""
+
+    square_sum: float
+    peak: float
+    clipped: int
 
 
 @dataclass(slots=True)
@@ -37,6 +45,14 @@ class Meter:
     square_sum: float = 0.0
     square_count: int = 0
     peak: float = 0.0
+
+    def count(self, samples: int, levels: Levels) -> None:
+        """More of them."""
+        self.heard_samples += samples
+        self.square_count += samples
+        self.square_sum += levels.square_sum
+        self.peak = max(self.peak, levels.peak)
+        self.clipped_samples += levels.clipped
 
     def take_levels(self) -> tuple[float | None, float | None]:
         """Level and peak in dB of full scale since the last call; None where nothing was heard."""
@@ -117,7 +133,8 @@ class Intake:
         prompt: bool = False,
     ) -> None:
         self._rate_hz = rate_hz
-        self._resampler = open_resampler(rate_hz, prompt=prompt)
+        self.resampler = open_resampler(rate_hz, prompt=prompt)
+        """From the source's rate to 16 kHz."""
         self.history_s = history_s
         """How much of its last sound is kept, at least, for `change`; None: none, and there is no change."""
         self._history: History | None = None
@@ -129,7 +146,8 @@ class Intake:
     def reset(self) -> None:
         """Begin a new stream."""
         self.meter = Meter()
-        self._next_sample = 0  # at the source's rate: where the next chunk should begin
+        self.next_sample = 0
+        """At the source's rate: where the next chunk should begin."""
         for listener in self._listeners:
             listener.forget()
         self._begin_segment(0)
@@ -137,7 +155,7 @@ class Intake:
     def _begin_segment(self, first_sample: int) -> None:
         """Sound begins or resumes at this sample of the source."""
         start = round(first_sample * SAMPLE_RATE_HZ / self._rate_hz)
-        self._resampler.reset()
+        self.resampler.reset()
         if self._history:
             self._history.begin(start)
         if self.memory:
@@ -150,30 +168,36 @@ class Intake:
     @property
     def latency_samples(self) -> int:
         """Sound at 16 kHz that may have been taken in and not yet have shown in the output."""
-        resampling = self._resampler.latency_samples * SAMPLE_RATE_HZ // self._rate_hz
+        resampling = self.resampler.latency_samples * SAMPLE_RATE_HZ // self._rate_hz
         return resampling + max(listener.held_samples for listener in self._listeners)
 
     @property
     def due_sample(self) -> int | None:
         """The sound up to this sample of the source completes the next block; None where nobody knows."""
-        missing = self._resampler.missing_for(max(0, min(shared.missing_samples for shared in self.shared)))
-        return None if missing is None else self._next_sample + missing
+        missing = self.resampler.missing_for(max(0, min(shared.missing_samples for shared in self.shared)))
+        return None if missing is None else self.next_sample + missing
 
     def feed(self, chunk: Chunk) -> None:
         """Take sound in; `listen` makes rows of it."""
         check_samples(chunk.samples)
-        missing = chunk.first_sample - self._next_sample
+        missing = chunk.first_sample - self.next_sample
         if missing < 0:
             raise ValueError(f"sound goes back by {-missing} samples: a stream's clock only goes on")
         if missing > 0:
             self._tell_gap(missing, chunk.first_sample)
-        self._next_sample = chunk.end_sample
-        self._hear(self._resampler.process(self._clean(chunk.samples)))
+        self.next_sample = chunk.end_sample
+        self._hear(self.resampler.process(self._clean(chunk.samples)))
 
     def skip(self, chunk: Chunk) -> None:
         """Pass over sound that is not to be listened to: what is fed next begins a segment, and is no gap."""
-        self._next_sample = chunk.end_sample
+        self.next_sample = chunk.end_sample
         self._begin_segment(chunk.end_sample)
+
+    def passed(self, samples: int, sound: F32, levels: Levels) -> None:
+        """Somebody has taken so many samples from the source to the scores; the sound at 16 kHz is theirs."""
+        self.meter.count(samples, levels)
+        self.next_sample += samples
+        self._keep(sound)
 
     def _tell_gap(self, missing: int, first_sample: int) -> None:
         self.meter.gaps += 1
@@ -184,35 +208,33 @@ class Intake:
     def end(self, reason: str = "stop") -> None:
         """The stream stops here: everything held back goes into the queue."""
         self._end_segment(reason)
-        self._begin_segment(self._next_sample)
+        self._begin_segment(self.next_sample)
 
     def _end_segment(self, reason: str) -> None:
-        self._hear(self._resampler.flush())
+        self._hear(self.resampler.flush())
         for shared in self.shared:
             shared.end(reason)
 
     def _hear(self, samples: F32) -> None:
+        self._keep(samples)
+        for shared in self.shared:
+            shared.extractor.hold(samples)
+
+    def _keep(self, samples: F32) -> None:
         if self._history:
             self._history.append(samples)
         if self.memory:
             self.memory.append(samples)
-        for shared in self.shared:
-            shared.extractor.hold(samples)
 
     def _clean(self, samples: F32) -> F32:
         """Replace what is no number, and keep the books."""
-        meter = self.meter
-        meter.heard_samples += len(samples)
         if len(samples) == 0:
             return samples
         peak = float(np.maximum.reduce(np.absolute(samples)))
         if not peak <= LOUDEST:  # false for NaN as well
             samples, peak = self._without_bad(samples)
-        meter.peak = max(meter.peak, peak)
-        if peak >= 1.0:
-            meter.clipped_samples += int((np.abs(samples) >= 1.0).sum())
-        meter.square_sum += float(np.dot(samples, samples))
-        meter.square_count += len(samples)
+        clipped = int((np.abs(samples) >= 1.0).sum()) if peak >= 1.0 else 0
+        self.meter.count(len(samples), Levels(float(np.dot(samples, samples)), peak, clipped))
         return samples
 
     def _without_bad(self, samples: F32) -> tuple[F32, float]:

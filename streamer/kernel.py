@@ -14,7 +14,7 @@ SWITCH = "STREAMER_KERNEL"
 SWITCHED_OFF = ("0", "no", "off", "false")
 
 
-VERSION = 2
+VERSION = 3
 """As in features/kernel.c: a library of another one is not called."""
 
 

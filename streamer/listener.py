@@ -70,7 +70,7 @@ class Listener:
         self.features = features
         """What its rows must be."""
         self.row_samples = HOP_SAMPLES * classifier.stride
-        self._classifier = classifier
+        self.classifier = classifier
         self._stride = classifier.stride
         self.block_frames = block_frames(hop_ms, classifier.stride)
         """Rows that are classified in one call."""
@@ -90,7 +90,7 @@ class Listener:
         self._output = Output()
         self._rows = 0
         self.decoder.reset()
-        self.state: State = self._classifier.initial_state()
+        self.state: State = self.classifier.initial_state()
         """The recurrent state before the next block."""
         self.begin(0)
 
@@ -141,7 +141,7 @@ class Listener:
                 return head
             self._queue.popleft()
             self._output.detections += self.decoder.flush(head.end_sample, head.reason)
-            self.state = self._classifier.initial_state()
+            self.state = self.classifier.initial_state()
         return None
 
     def accept(self, scores: F32, detections: list[Detection]) -> None:
@@ -153,6 +153,18 @@ class Listener:
             return
         self._output.scores.append(ScoreBlock(block.first_row, block.first_sample, scores))
         self._output.detections += detections
+
+    @property
+    def is_calm(self) -> bool:
+        """Nothing waits, and low scores would change nothing."""
+        return not (self._queue or len(self._pending) or self._decided_frames) and self.decoder.is_calm
+
+    def passed(self, scores: F32, state: State) -> None:
+        """Somebody has listened in our place: (T, L) scores, all of them low, and the state after them."""
+        self._rows += len(scores)
+        self._row_sample += len(scores) * self.row_samples
+        self.state = state
+        self.decoder.passed(scores)
 
     def take_output(self) -> Output:
         """What has come out since the last call."""
@@ -186,7 +198,7 @@ class Listener:
         here = min(decided, len(rows) // self._stride * self._stride)
         for at in range(0, here, self.block_frames):
             piece = rows[at : min(at + self.block_frames, here)]
-            scores, self.state = self._classifier.step(piece[np.newaxis], self.state)
+            scores, self.state = self.classifier.step(piece[np.newaxis], self.state)
             self.decoder.process(scores[0], self._row_sample + at * HOP_SAMPLES)
         self.decoder.forget_open()
         self.decoder.stay_quiet_after(former.decoder)

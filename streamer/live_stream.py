@@ -27,6 +27,7 @@ from streamer.tuned import TunedModel, joined_name, label_count
 if TYPE_CHECKING:
     from streamer.clips.cutter import Clip
     from streamer.clips.stream_clips import StreamClips
+    from streamer.doze import Doze
 
 STDIN = 0
 FILE_BLOCK_S = 0.1
@@ -136,10 +137,7 @@ class LiveStream:
             else:
                 self._pass_pause(chunk)
                 self.pipeline.feed(chunk)
-            self._heard_s = time.monotonic()
-            self._anchor = (chunk.end_sample * SAMPLE_RATE_HZ // self.source.rate_hz, chunk.captured_utc_s)
-            # From here on by a clock that nobody sets: a leap of the other one is no lag.
-            self._captured_s = self._heard_s - max(0.0, time.time() - chunk.captured_utc_s)
+            self._hear_of(chunk.captured_utc_s, time.monotonic())
         return chunk
 
     def await_block(self) -> None:
@@ -148,6 +146,23 @@ class LiveStream:
             due = self.pipeline.due_sample
             if due is not None:
                 self.source.want(due)
+
+    def doze(self, doze: Doze, until_s: float) -> None:
+        """Sleep, and listen meanwhile, until then or until something is going on."""
+        if self.muted or self.ended or not isinstance(self.source, Microphone):
+            return
+        passed = doze.sleep(self.source, self.pipeline, until_s)
+        if passed is not None:
+            self._hear_of(passed.captured_utc_s, passed.heard_s)
+            self._lag_s = self._lag_s if passed.lag_s is None else max(0.0, passed.lag_s)
+
+    def _hear_of(self, captured_utc_s: float, heard_s: float) -> None:
+        """The newest sound was captured then, and has come now."""
+        self._heard_s = heard_s
+        self._anchor = (self.pipeline.next_sample * SAMPLE_RATE_HZ // self.source.rate_hz, captured_utc_s)
+        # From here on by a clock that nobody sets: a leap of the other one is no lag.
+        now_s = time.monotonic()
+        self._captured_s = now_s - max(0.0, time.time() - captured_utc_s)
 
     def _pass_pause(self, chunk: Chunk) -> None:
         """What was not to be heard before this sound is no gap."""

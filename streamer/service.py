@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import selectors
 import threading
 import time
@@ -62,6 +63,7 @@ class Service:
     def run(self) -> None:
         """The life of the daemon; raises StreamerError where it cannot start or go on."""
         self._started_s = time.monotonic()
+        self._end_s = math.inf if self._for_s is None else self._started_s + self._for_s
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._signals)
             stack.callback(head_start.end)  # should there be no start
@@ -154,12 +156,13 @@ class Service:
     # -- listen --------------------------------------------------------------------------------------
 
     def _going_on(self) -> bool:
-        if self._for_s is not None and time.monotonic() - self._started_s >= self._for_s:
+        if time.monotonic() >= self._end_s:
             return False
         return self._streams.going_on and not self._signals.stop
 
     def _wait(self) -> set[int]:
         """Sleep until there is sound, a signal, or something due; which descriptors are readable."""
+        self._streams.doze(min(self._heartbeat.calm_s, self._end_s))
         next_s = max(0.0, self._heartbeat.latest_s - time.monotonic())
         ready = self._selector.select(min(next_s, self._streams.wait_s()))
         return {key.fd for key, _ in ready}

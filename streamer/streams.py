@@ -6,6 +6,7 @@ import contextlib
 import logging
 import selectors
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from streamer.config import ClipsConfig, Config, StreamConfig
@@ -18,6 +19,7 @@ from streamer.tuned import TunedModel
 
 if TYPE_CHECKING:
     from streamer.clips.stream_clips import StreamClips
+    from streamer.doze import Doze
     from streamer.remote_streams import RemoteStreams
 
 log = logging.getLogger("streamer")
@@ -96,6 +98,21 @@ class Streams:
         """How long the loop may sleep on the selector without missing sound."""
         wait_s = self._due.wait_s()
         return min(wait_s, self.remote.wait_s(self._selector)) if self.remote else wait_s
+
+    def doze(self, until_s: float) -> None:
+        """Where a microphone is all there is to listen to, do so in one call until something is going on."""
+        if len(self.all) != 1 or self.remote or not isinstance(self._selector, selectors.EpollSelector):
+            return
+        (stream,) = self.all
+        if stream in self._descriptors and not self._teller.wants_scores(stream):
+            stream.doze(self._doze, until_s)
+
+    @cached_property
+    def _doze(self) -> Doze:
+        from streamer.doze import Doze  # not for files, nor for many streams
+
+        assert isinstance(self._selector, selectors.EpollSelector)
+        return Doze(self._selector.fileno())
 
     def listen(self) -> None:
         """Take the sound that has come, and tell what is heard in it."""

@@ -57,6 +57,10 @@ class Teller:
         if self._display:
             self._display.heard(stream, chunk)
 
+    def wants_scores(self, stream: LiveStream) -> bool:
+        """Somebody wants to know more than what is going on."""
+        return self._display is not None or self._outlet.wants_frames(stream.name)
+
     def publish(self, stream: LiveStream) -> None:
         """What a stream's models have found since the last time."""
         outputs = stream.take_outputs()

@@ -40,6 +40,17 @@ class Conformer:
         self._captured = (self.place(self._expected), piece.captured_utc_s)
         return before + self._chunk(self._resampler.process(piece.samples))
 
+    @property
+    def is_plain(self) -> bool:
+        """The recording's samples are the stream's."""
+        return self._recorded_hz == self._rate_hz
+
+    def passed(self, samples: int, captured_utc_s: float) -> None:
+        """So many have been taken in our place."""
+        self._expected += samples
+        self._next_sample += samples
+        self._captured = (self.place(self._expected), captured_utc_s)
+
     def finish(self) -> list[Chunk]:
         """What is held back."""
         return self._chunk(self._resampler.flush())

@@ -1,6 +1,6 @@
 /* A filter applied to groups of GROUP outputs: each group is a product of the sound below it with one of a few
  * matrices, as prompt_resample.py lays them out. Sums go in one order, whatever the pieces sound came in. */
-#include <stdint.h>
+#include "../kernel.h"
 
 #define GROUP 16
 #define CHAINS 4 /* sums side by side, so that one addition need not wait for another */

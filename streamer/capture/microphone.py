@@ -17,7 +17,7 @@ from streamer.capture.conform import Conformer
 from streamer.capture.devices import InputDevice, NoInputDevice, describe
 from streamer.capture.patience import Patience
 from streamer.capture.recorder_process import PROGRAM, recorder_order
-from streamer.capture.recording import Recording
+from streamer.capture.recording import Lent, Recording
 from streamer.capture.stream_clock import StreamClock
 from streamer.capture.whereabouts import Whereabouts
 from streamer.errors import DeviceError
@@ -201,6 +201,25 @@ class Microphone:
         """
         if self._conformer is not None and self._recording is not None:
             self._recording.want(self._conformer.recorded(sample))
+
+    def lend(self) -> Lent | None:
+        """For somebody who listens in our place; None where there is more to do than that."""
+        recording, conformer = self._recording, self._conformer
+        if self._bell is None or recording is None or conformer is None or not conformer.is_plain:
+            return None
+        if self._chunks or self.trouble or not self._is_placed or recording.moves:
+            return None
+        return recording.lend(self._bell.fileno())
+
+    def passed(self, records: bytes, samples: int, captured_utc_s: float) -> None:
+        """Somebody has listened in our place: to so many samples, and to these words of the recorder."""
+        assert self._recording is not None
+        assert self._conformer is not None
+        self._patience.look()
+        self._recording.passed(records, samples)
+        if samples:
+            self._conformer.passed(samples, captured_utc_s)
+            self._patience.heard()
 
     def _look(self) -> None:
         """Take what has come; see to it that more will come."""

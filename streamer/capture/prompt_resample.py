@@ -39,7 +39,7 @@ TABLE_MAX = 9_000
 _POINTER = ctypes.c_void_p
 
 
-class _Tables(NamedTuple):
+class Tables(NamedTuple):
     """Group g of outputs starts at input `g // len(starts) * period + starts[g % len(starts)]`."""
 
     reach: int
@@ -65,31 +65,56 @@ def open_resampler(from_hz: int, *, prompt: bool) -> Resampler:
     return PromptResampler(from_hz) if prompt and usual else Resampler(from_hz)
 
 
+class FilterPlace(NamedTuple):
+    """How far a filter has come."""
+
+    heard: F32
+    """From the next group's first input on."""
+    taken: int
+    groups: int
+    begin: int
+
+
 class PromptResampler(Resampler):
     """The output is bit-equal for any chunking of the same input: each product has the same shape."""
 
     def reset(self) -> None:
         """Forget all sound, as if new."""
         super().reset()
-        self._tables = _tables(self.from_hz, self.to_hz, _kernel() is not None)
+        self.tables = _tables(self.from_hz, self.to_hz, _kernel() is not None)
         self._groups = 0  # made
         self._begin = 0  # the first input of the next group, before which all is forgotten
-        self._heard = np.zeros(self._tables.reach, np.float32)  # from the next group's first input on
+        self._heard = np.zeros(self.tables.reach, np.float32)  # from the next group's first input on
 
     def _new_stream(self) -> None:
         return None
 
     def missing_for(self, samples: int) -> int:
         """Input samples that must come before so many more are given."""
-        tables = self._tables
+        tables = self.tables
         last = ceil((self._given_samples + samples) / tables.group) - 1
         return max(0, _start(tables, last) - tables.reach + tables.width - self._taken_samples)
+
+    @property
+    def is_compiled(self) -> bool:
+        """The kernel does it."""
+        return _kernel() is not None
+
+    @property
+    def place(self) -> FilterPlace:
+        """How far it has come."""
+        return FilterPlace(self._heard, self._taken_samples, self._groups, self._begin)
+
+    def passed(self, place: FilterPlace) -> None:
+        """Somebody has done our work, up to here."""
+        self._heard, self._taken_samples, self._groups, self._begin = place
+        self._given_samples = self._groups * self.tables.group
 
     def _feed(self, samples: F32, last: bool) -> F32:
         self._taken_samples += len(samples)
         total = ceil(self._taken_samples * self.to_hz / self.from_hz)
         if last:
-            samples = np.zeros(self._tables.width + self._tables.period, np.float32)
+            samples = np.zeros(self.tables.width + self.tables.period, np.float32)
         given = self._make(np.concatenate((self._heard, samples)))
         if last:
             given = given[: max(0, total - self._given_samples)]
@@ -98,7 +123,7 @@ class PromptResampler(Resampler):
 
     def _make(self, heard: F32) -> F32:
         """The groups that this sound completes; the rest waits."""
-        tables = self._tables
+        tables = self.tables
         first, begin, rounds = self._groups, self._begin, len(tables.starts)
         whole, rest = divmod(begin + len(heard) - tables.width, tables.period)
         count = max(0, whole * rounds + bisect_right(tables.starts, rest) - first)
@@ -111,7 +136,7 @@ class PromptResampler(Resampler):
         return made.reshape(-1)
 
 
-def _multiply(tables: _Tables, heard: F32, first: int, made: F32) -> None:
+def _multiply(tables: Tables, heard: F32, first: int, made: F32) -> None:
     """Groups from `first` on, of which `heard` begins with the first sample."""
     kernel, rounds = _kernel(), len(tables.starts)
     if kernel:
@@ -142,13 +167,13 @@ def _kernel() -> Callable[..., None] | None:
     return call
 
 
-def _start(tables: _Tables, group: int) -> int:
+def _start(tables: Tables, group: int) -> int:
     rounds, number = divmod(group, len(tables.starts))
     return rounds * tables.period + tables.starts[number]
 
 
 @lru_cache(maxsize=8)
-def _tables(from_hz: int, to_hz: int, compiled: bool) -> _Tables:
+def _tables(from_hz: int, to_hz: int, compiled: bool) -> Tables:
     ratio = gcd(from_hz, to_hz)
     up, down = to_hz // ratio, from_hz // ratio
     reach = ceil(REACH_S * max(from_hz, to_hz))
@@ -166,9 +191,7 @@ def _tables(from_hz: int, to_hz: int, compiled: bool) -> _Tables:
         weights.append(np.ascontiguousarray(answers[outputs + up * rounds]))
     period = len(starts) * group * down // up
     matrices, begins = np.stack(weights), np.array(starts, np.int64)
-    return _Tables(
-        reach, width, period, starts, matrices, begins, (address(matrices), address(begins)), group
-    )
+    return Tables(reach, width, period, starts, matrices, begins, (address(matrices), address(begins)), group)
 
 
 def _impulses(from_hz: int, to_hz: int, reach: int) -> tuple[F32, np.ndarray]:

@@ -2,8 +2,9 @@
  * as much as the daemon waits for, read it into the ring, tell the daemon. An interpreter that wakes thirty times a
  * second, on caches that others have used meanwhile, costs more than twice as much. */
 #define _GNU_SOURCE
+#include "../kernel.h"
+
 #include <errno.h>
-#include <stdint.h>
 #include <string.h>
 #include <sys/time.h>
 #include <time.h>
@@ -14,14 +15,6 @@
 
 typedef long available_call(void *stream);
 typedef int read_call(void *stream, void *frames, unsigned long count);
-
-/* As recorder_wire.py has it. */
-typedef struct {
-    char kind;
-    uint32_t overflows;
-    uint64_t frames;
-    double captured_s, captured_utc_s, cpu_s;
-} record;
 
 /* As recorder_kernel.py has it. */
 typedef struct {
@@ -99,7 +92,7 @@ static int read_frames(recorder *r, int64_t count) {
 }
 
 static int tell(recorder *r) {
-    record told;
+    streamer_told told;
     memset(&told, 0, sizeof told);
     told.kind = 'S';
     told.overflows = (uint32_t)r->overflows;

@@ -91,6 +91,15 @@ class RecorderProcess:
                 break  # all of it; an end makes us readable again
         return messages
 
+    @property
+    def is_plain(self) -> bool:
+        """Nothing that it has said is in pieces."""
+        return not self.ended and self._reader.is_even
+
+    def heard_before(self, data: bytes) -> list[Message]:
+        """What somebody else has read of its pipe."""
+        return list(self._reader.feed(data))
+
     def why_ended(self) -> str:
         """For people, where it ended without a word."""
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -101,6 +101,11 @@ class RecordReader:
     def __init__(self) -> None:
         self._rest = b""
 
+    @property
+    def is_even(self) -> bool:
+        """No message waits for its end."""
+        return not self._rest
+
     def feed(self, data: bytes) -> Iterator[Message]:
         """The messages that are complete now."""
         self._rest += data

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from streamer.audio import F32
@@ -11,7 +11,7 @@ from streamer.capture import head_start
 from streamer.capture.device_clock import DeviceClock
 from streamer.capture.devices import InputDevice
 from streamer.capture.recorder_process import PROGRAM, RecorderProcess
-from streamer.capture.recorder_wire import Moved, Opened, Refused, ServerSource, Sound
+from streamer.capture.recorder_wire import Message, Moved, Opened, Refused, ServerSource, Sound
 from streamer.capture.ring import RingReader
 
 
@@ -23,6 +23,22 @@ class Piece(NamedTuple):
     samples: F32
     captured_utc_s: float
     """Wall clock of its last sample."""
+
+
+class Lent(NamedTuple):
+    """What doze.c needs to read a recording for a while, by the names it has there."""
+
+    claimed: int
+    wanted: int
+    storage: int
+    capacity_frames: int
+    channels: int
+    pipe: int
+    bell: int
+    """What the daemon's sleep is ended by when the pipe is readable."""
+    frames: int
+    overflows: int
+    captured_s: float
 
 
 class Recording:
@@ -53,6 +69,7 @@ class Recording:
         """Place of the newest sample's end, and when it was captured."""
         self._ring: RingReader | None = None
         self._newest = Sound(0, 0, 0.0, 0.0, 0.0)
+        self._told_frames = 0  # by `receive`
         self._next_frame = 0  # frames are places in the ring, which knows of no losses ...
         self._lost = 0  # ... so that place = frame + what had been lost by then
         self._losses: deque[tuple[int, int]] = deque()  # at this frame: so many samples, ahead of us
@@ -63,8 +80,12 @@ class Recording:
 
     def receive(self) -> bool:
         """Take in what the recorder has said; True where that was sound."""
-        before = self._newest.frames
-        for message in self._process.receive():
+        self._note(self._process.receive())
+        before, self._told_frames = self._told_frames, self._newest.frames
+        return self._told_frames > before
+
+    def _note(self, messages: Iterable[Message]) -> None:
+        for message in messages:
             match message:
                 case Sound():
                     self._take(message)
@@ -75,7 +96,6 @@ class Recording:
                     self._clock.break_drift()
                 case Refused():
                     self.refusal = message
-        return self._newest.frames > before
 
     def _open(self, facts: dict[str, Any]) -> None:
         self.device = InputDevice(**facts["device"])
@@ -127,6 +147,22 @@ class Recording:
         """Wake us when the sound up to this place on the recording's clock is there."""
         if self._ring is not None:
             self._ring.want(place - self._lost)
+
+    def lend(self, bell: int) -> Lent | None:
+        """For somebody who reads it in our place; None where there is more to it than sound."""
+        if self._ring is None or self._losses or not self._process.is_plain:
+            return None
+        newest = self._newest
+        return Lent(
+            *self._ring.places(), *self._ring.shape, self.fileno(), bell,
+            self._next_frame, newest.overflows, newest.captured_s,
+        )  # fmt: skip
+
+    def passed(self, records: bytes, frames: int) -> None:
+        """Somebody has received these words in our place, and read so many frames."""
+        self._note(self._process.heard_before(records))
+        self._next_frame += frames
+        self._told_frames = self._next_frame
 
     def _pass_losses(self) -> None:
         while self._losses and self._losses[0][0] <= self._next_frame:

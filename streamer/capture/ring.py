@@ -14,6 +14,7 @@ import numpy as np
 from streamer.audio import F32
 from streamer.capture.ring_writer import HEADER_BYTES
 from streamer.capture.source import mix_to_mono
+from streamer.kernel import address
 
 
 class RingReader:
@@ -46,6 +47,16 @@ class RingReader:
     def want(self, frames: int) -> None:
         """Let the writer know that we wait for so many frames, counted from the recording's beginning."""
         self._wanted[0] = max(0, frames)
+
+    def places(self) -> tuple[int, int, int]:
+        """Where the writer's claim, our wish and the storage lie."""
+        storage = address(self._frames)
+        return storage - HEADER_BYTES, address(np.frombuffer(self._header, np.uint64)) + 8, storage
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Frames that there is room for, and channels."""
+        return self._frames.shape[0], self._frames.shape[1]
 
     def _copy(self, first: int, stop: int) -> F32:
         capacity = len(self._frames)

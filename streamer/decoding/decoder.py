@@ -47,7 +47,7 @@ class _Tuning:
         self.reach = len(self.weights) - 1
         """Past rows that the present one is averaged with."""
         # What no score reaches no average does, but for the rounding of a sum.
-        self.near_thresholds = self.thresholds * np.float32(1 - 1e-4)
+        self.near_thresholds: F32 = self.thresholds * np.float32(1 - 1e-4)
 
 
 _tuning = lru_cache(maxsize=64)(_Tuning)
@@ -93,6 +93,21 @@ class Decoder:
         check_rows(scores, len(self._tuning.rules))
         (found,) = decode([self], scores[np.newaxis], [first_sample])
         return found
+
+    @property
+    def is_calm(self) -> bool:
+        """Rows that are not near a threshold would decide nothing."""
+        return not self._may_decide(near=False)
+
+    @property
+    def near_thresholds(self) -> F32:
+        """(L,): what is below is not near."""
+        return self._tuning.near_thresholds
+
+    def passed(self, scores: F32) -> None:
+        """(T, L) rows that are not near a threshold, come while it was calm."""
+        if len(scores):
+            self._remember(scores, near=False)
 
     def _may_decide(self, near: bool) -> bool:
         """Nearly always nothing is going on: rows that are not near a threshold need not be averaged."""

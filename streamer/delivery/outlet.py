@@ -274,7 +274,9 @@ class Outlet:
         self._deliver()
         self._guard.handle()
         self._publisher.drain()
-        self._wanted = self._publisher.wanted
+        if self._wanted != self._publisher.wanted:
+            self._wanted = self._publisher.wanted
+            self._commands.ring()  # the main thread may leave out what nobody wants
         self._control.serve(self._obey)
         if self._journal:
             self._journal.tend()

@@ -25,12 +25,12 @@ class Extractor:
     def __init__(self, settings: FeatureSettings) -> None:
         self.settings = settings
         self.size = settings.size
-        self._framer = Framer()
+        self.framer = Framer()
         self._static = static_rows(settings)
         width = settings.static_size
         self._deltas = [Delta(width * order, width) for order in range(1, settings.delta_order + 1)]
-        self.hold = self._framer.hold
-        self.take = self._framer.take
+        self.hold = self.framer.hold
+        self.take = self.framer.take
         self.reset()
 
     @property
@@ -41,26 +41,26 @@ class Extractor:
     @property
     def ready_frames(self) -> int:
         """Windows that the sound held would fill."""
-        return self._framer.ready_frames
+        return self.framer.ready_frames
 
     def missing_samples(self, frames: int) -> int:
         """Sound until so many windows more are filled."""
-        return frames * HOP_SAMPLES + Framer.latency_samples - self._framer.held_samples
+        return frames * HOP_SAMPLES + Framer.latency_samples - self.framer.held_samples
 
     def reset(self) -> None:
         """Begin a new stream."""
-        self._framer.reset()
+        self.framer.reset()
         for delta in self._deltas:
             delta.reset()
 
     def process(self, samples: F32) -> F32:
         """(n,) samples to the (T, size) rows that they and what was held complete."""
         check_samples(samples)
-        self._framer.hold(samples.copy())
-        frames = self._framer.ready_frames
+        self.framer.hold(samples.copy())
+        frames = self.framer.ready_frames
         if frames == 0:
             return np.empty((0, self.size), np.float32)
-        return self.derive(self._static.rows(self._framer.take(frames)[np.newaxis]))
+        return self.derive(self._static.rows(self.framer.take(frames)[np.newaxis]))
 
     def derive(self, rows: F32) -> F32:
         """Static rows to those that a model sees, some later than they came where derivatives follow."""
@@ -71,7 +71,7 @@ class Extractor:
     def flush(self) -> F32:
         """The rows still held back; the extractor is then as new."""
         rows = self.process(np.empty(0, np.float32))
-        self._framer.reset()
+        self.framer.reset()
         last = np.empty((0, self.settings.static_size), np.float32)
         for delta in self._deltas:
             last = np.concatenate((delta.process(last), delta.flush()))

@@ -37,11 +37,20 @@ class Framer:
         """Windows that the sound held would fill."""
         return frame_count(self.held_samples)
 
+    @property
+    def held(self) -> F32:
+        """The sound that waits."""
+        return np.concatenate(self._held) if self._held else np.empty(0, np.float32)
+
+    def keep(self, samples: F32) -> None:
+        """This is what waits now; nobody may write to it any more."""
+        self._held, self.held_samples = [samples], len(samples)
+
     def take(self, frames: int) -> F32:
         """The sound of the next windows, at most as many as are ready: (frames * hop + overlap,)."""
         heard = self._held[0] if len(self._held) == 1 else np.concatenate(self._held)
         rest = heard[frames * HOP_SAMPLES :].copy()  # a view would keep all of it in memory
-        self._held, self.held_samples = [rest], len(rest)
+        self.keep(rest)
         return heard[: frames * HOP_SAMPLES + OVERLAP_SAMPLES]
 
     def process(self, samples: F32) -> F32:

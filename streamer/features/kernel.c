@@ -5,11 +5,12 @@
  * LANES frames go through side by side, one in each lane, and no sum ever crosses lanes: a row is the same bit
  * for bit whichever others it is computed with, and compilers turn every loop over lanes into vector code.
  */
+#include "../kernel.h"
+
 #include <math.h>
-#include <stdint.h>
 
 /* Raised, here and in kernel.py, whenever what a function of the kernel is given changes. */
-const int32_t streamer_kernel_version = 2;
+const int32_t streamer_kernel_version = 3;
 
 #define WINDOW 400
 #define HOP 160
@@ -26,7 +27,7 @@ const int32_t streamer_kernel_version = 2;
 #endif
 #define INLINE static inline __attribute__((always_inline))
 
-typedef struct {
+struct streamer_tables {
     const double *window;      /* [WINDOW], times the scale of int16 */
     const double *turns;       /* [3][HALF]: e^(-2 pi i k n / 256) of radix-4 steps, as cosine and sine pairs */
     const double *unpack;      /* [HALF][2]: e^(-2 pi i k / 512) */
@@ -38,7 +39,7 @@ typedef struct {
     float floor;               /* smallest mel energy */
     int32_t mel_bins;
     int32_t coefficients;
-} streamer_tables;
+};
 
 typedef double lanes[LANES];
 

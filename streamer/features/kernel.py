@@ -79,14 +79,15 @@ class KernelRows:
             settings.mel_bins,
             settings.coefficients or 0,
         )
-        self._place = ctypes.addressof(self._tables)
+        self.place = ctypes.addressof(self._tables)
+        """Of the tables, for C."""
 
     def rows(self, sounds: F32) -> F32:
         """(N, T * hop + overlap) sounds, one after another in memory, to (N * T, size) rows."""
         streams, samples = sounds.shape
         frames = 1 + (samples - WINDOW_SAMPLES) // HOP_SAMPLES
         rows = np.empty((streams * frames, self.size), np.float32)
-        self._call(self._place, address(sounds), streams, samples, frames, address(rows))
+        self._call(self.place, address(sounds), streams, samples, frames, address(rows))
         return rows
 
 

@@ -5,8 +5,9 @@
  * lie in tiles of TILE columns, in the order in which they are read. Sums go over inputs in one order whatever
  * the other rows and streams of a call.
  */
+#include "../kernel.h"
+
 #include <math.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,7 +32,7 @@ typedef struct {
     int32_t columns;      /* a multiple of TILE: what is beyond the layer's own is nought */
 } streamer_dense;
 
-typedef struct {
+struct streamer_lstm_network {
     const streamer_dense *front; /* or NULL */
     const streamer_dense *below; /* [layers]: what comes from the layer below, */
     const streamer_dense *past;  /* [layers]: and from the row before; no bias */
@@ -42,7 +43,7 @@ typedef struct {
     int32_t layers;
     int32_t hidden;
     int32_t labels;
-} streamer_lstm_network;
+};
 
 #define at(place) (*(const vector *)(place))
 

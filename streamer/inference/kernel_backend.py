@@ -74,7 +74,8 @@ class KernelClassifier:
         self._call = kernel.streamer_lstm
         self._call.argtypes = [_POINTER, _POINTER, ctypes.c_int64, ctypes.c_int64, *[_POINTER] * 3]
         self._call.restype = ctypes.c_int
-        self._place = ctypes.addressof(self._network)
+        self.place = ctypes.addressof(self._network)
+        """Of the network, for C."""
         check_alive(self, bundle, "torch")
 
     def _build(self, spec: LstmSpec, weights: dict[str, F32]) -> _Network:
@@ -141,6 +142,6 @@ class KernelClassifier:
         features = np.ascontiguousarray(features)
         said, cells = state[0].copy(), state[1].copy()
         places = [address(array) for array in (said, cells, scores)]
-        if self._call(self._place, address(features), streams, rows, *places):
+        if self._call(self.place, address(features), streams, rows, *places):
             raise MemoryError
         return scores, (said, cells)
