@@ -62,8 +62,8 @@ class _Task(ctypes.Structure):
             for name in (
                 "capacity_frames", "channels", "most_frames", "records_size", "records_used", "overflows",
                 "frames", "rounds", "period", "width", "reach", "heard_used", "taken", "groups",
-                "group_begin", "sound_size", "sound_used", "window_begin", "block_frames", "block_rows", "labels",
-                "state_size", "scores_size", "scores_used", "clipped",
+                "group_begin", "sound_size", "sound_used", "window_begin", "block_frames", "block_rows",
+                "labels", "state_size", "scores_size", "scores_used", "clipped",
             )
         ],
         *[(name, ctypes.c_int32) for name in ("selector", "bell", "pipe", "clock")],

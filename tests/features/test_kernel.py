@@ -102,9 +102,10 @@ def test_without_a_compiler_there_is_none(
     """The package is installed all the same, and an old kernel does not stay."""
     pytest.importorskip("hatchling", reason="hatchling builds the wheel (extra: test)")
     monkeypatch.syspath_prepend(str(ROOT))
-    from hatch_build import LIBRARY, SOURCES, compile_kernel
+    from hatch_build import HEADER, LIBRARY, SOURCES, compile_kernel
 
-    for source in SOURCES:
+    copied = [*SOURCES, HEADER]
+    for source in copied:
         (tmp_path / source).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / source, tmp_path / source)
     (tmp_path / LIBRARY).write_bytes(b"old")
@@ -112,7 +113,7 @@ def test_without_a_compiler_there_is_none(
     monkeypatch.setenv("CC", compiler)
     assert compile_kernel(tmp_path)
     assert not (tmp_path / LIBRARY).exists()
-    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"kernel.c", "recorder.c"}
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == {tmp_path / one for one in copied}
 
 
 @pytest.mark.parametrize("content", [b"", b"no library at all", "other"], ids=["empty", "nonsense", "other"])
