@@ -15,7 +15,6 @@ from streamer.errors import ConfigError
 from streamer.live_stream import LiveStream
 from streamer.pipeline import advance, listen
 from streamer.telling import Teller
-from streamer.together import Beside, in_groups
 from streamer.tuned import TunedModel
 
 if TYPE_CHECKING:
@@ -117,20 +116,16 @@ class Streams:
 
     def listen(self) -> None:
         """Take the sound that has come, and tell what is heard in it."""
+        active = list(self._descriptors)
+        for stream in active:
+            self._read(stream)
         due = self._due.take(self._config.engine.hop_ms / 4000)
-        active = [*self._descriptors, *due]
-        with Beside(self._run_models) as beside:
-            for group in in_groups(active):
-                for stream in group:
-                    self._read(stream)
-                beside.add(group)
-            if self.remote:
-                sent = self._take_sent(self.remote)
-                active += sent
-                for group in in_groups(sent):
-                    self._read_sent(self.remote, group)
-                    beside.add(group)
-        self._publish(active)
+        for stream in due:
+            self._read(stream)
+        active += due
+        if self.remote:
+            active += self._listen_to_senders(self.remote)
+        self._classify(active)
         for stream in self._descriptors:
             stream.await_block()
         few = len(self._due) + len(due) <= PROMPT_MAX
@@ -140,19 +135,17 @@ class Streams:
                     stream.await_block()
                 self._due.add(stream)
 
-    def _take_sent(self, remote: RemoteStreams) -> list[LiveStream]:
+    def _listen_to_senders(self, remote: RemoteStreams) -> list[LiveStream]:
         """Streams come, give sound and go; those that may have sound are returned."""
         arrivals = remote.receive()
         announce(arrivals.opened)
         self.all += arrivals.opened
         for stream, why in arrivals.ended:
             self._part_with(stream, why)
-        return arrivals.ready
-
-    def _read_sent(self, remote: RemoteStreams, streams: Sequence[LiveStream]) -> None:
-        for stream in streams:
+        for stream in arrivals.ready:
             while remote.has_sound(stream) and self._read(stream):
                 pass
+        return arrivals.ready
 
     def _part_with(self, stream: LiveStream, why: str) -> None:
         """A stream has come to its end: its last events; its last health message is the heartbeat's."""
@@ -187,19 +180,10 @@ class Streams:
             pass
 
     def _classify(self, streams: Sequence[LiveStream]) -> None:
-        """Listen to what they have got, and tell what is heard in it."""
-        with Beside(self._run_models) as beside:
-            for group in in_groups(streams):
-                beside.add(group)
-        self._publish(streams)
-
-    def _run_models(self, streams: Sequence[LiveStream]) -> None:
-        """Each model once for all of these; all streams have the same models."""
+        """Run each model once for all streams; all of them have the same models."""
         listen([stream.pipeline for stream in streams])
         for place, tuned in enumerate(self.models):
             advance(tuned.model.classifier, [stream.listeners[place] for stream in streams])
-
-    def _publish(self, streams: Sequence[LiveStream]) -> None:
         for stream in streams:
             self._teller.publish(stream)
 

@@ -1,18 +1,17 @@
 """Many streams at once: features, model and decoder each run for all streams that have something for them.
 
 What comes out for a stream does not depend on the others. A call has a price of its own, and streams that
-share it share its price. Where they are many, they go in groups, and others see to those that are there
-while the next ones are still being read.
+share it share its price. Where they are many, every processor takes a part of them.
 """
 
 from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from functools import cache
-from typing import Generic, Self, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -24,49 +23,11 @@ from streamer.intake import Intake, Shared
 from streamer.listener import Block, Listener
 
 STREAMS_AT_ONCE = 64
-"""In a group: from some 16 on more of them save nothing, and what they need should fit the cache."""
+"""In one call: from some 16 on more of them save nothing, and what they need should fit the cache."""
+WORTH_SHARING = 64
+"""Fewer are not worth waking another thread for."""
 
 One = TypeVar("One")
-
-
-def in_groups(streams: Sequence[One]) -> Iterator[Sequence[One]]:
-    """All of them, a group at a time."""
-    for start in range(0, len(streams), STREAMS_AT_ONCE):
-        yield streams[start : start + STREAMS_AT_ONCE]
-
-
-class Beside(Generic[One]):
-    """Work on groups that goes on beside what the `with` block does, and is done at its end.
-
-    Another thread sees to a full group; numpy and the models let us run meanwhile. What nobody has begun
-    with at the end, and groups that are not worth waking anybody for, are seen to here.
-    """
-
-    def __init__(self, work: Callable[[Sequence[One]], None]) -> None:
-        self._work = work
-        self._own: list[Sequence[One]] = []
-        self._given: list[tuple[Sequence[One], Future[None]]] = []
-
-    def add(self, group: Sequence[One]) -> None:
-        """To be worked on; until the end nobody else may touch it."""
-        if len(group) < STREAMS_AT_ONCE or _processors() == 1:
-            self._own.append(group)
-        else:
-            self._given.append((group, _helpers().submit(self._work, group)))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._own += [group for group, done in reversed(self._given) if done.cancel()]
-        try:
-            for group in self._own:
-                self._work(group)
-        finally:
-            wait([done for _, done in self._given])
-        for _, done in self._given:
-            if not done.cancelled():
-                done.result()
 
 
 def listen(intakes: Iterable[Intake]) -> None:
@@ -78,7 +39,7 @@ def listen(intakes: Iterable[Intake]) -> None:
             if frames := shared.due_frames:
                 ready[shared.extractor.settings, frames].append(shared)
         for (_, frames), group in ready.items():
-            _make_rows(frames, group)
+            _share_out(partial(_make_rows, frames), group)
         # A single listener has been given all its blocks; several may differ in length.
         waiting = [shared for group in ready.values() for shared in group if len(shared.listeners) > 1]
 
@@ -100,7 +61,7 @@ def advance(classifier: Classifier, listeners: Iterable[Listener]) -> None:
                 by_length[len(block.features)].append((listener, block))
         waiting = [listener for group in by_length.values() for listener, _ in group]
         for group in by_length.values():
-            _classify(classifier, group)
+            _share_out(partial(_classify, classifier), group)
 
 
 def _classify(classifier: Classifier, group: Sequence[tuple[Listener, Block]]) -> None:
@@ -114,6 +75,21 @@ def _classify(classifier: Classifier, group: Sequence[tuple[Listener, Block]]) -
     )
     for (listener, _), own, found in zip(group, scores, detections, strict=True):
         listener.accept(own, found)
+
+
+def _share_out(work: Callable[[Sequence[One]], None], group: Sequence[One]) -> None:
+    """Do it for all of a group, a part at a time; numpy and onnxruntime let other threads run meanwhile."""
+    if len(group) < WORTH_SHARING:
+        work(group)
+        return
+    hands = _processors()
+    size = min(STREAMS_AT_ONCE, -(-len(group) // hands))
+    parts = [group[start : start + size] for start in range(0, len(group), size)]
+    given = [_helpers().submit(work, part) for place, part in enumerate(parts) if place % hands]
+    for part in parts[::hands]:
+        work(part)
+    for done in given:
+        done.result()
 
 
 def _processors() -> int:
