@@ -18,6 +18,7 @@ SOURCES = [
     Path("streamer", name)
     for name in (
         "doze.c",
+        "hear.c",
         "capture/recorder.c",
         "capture/kernel.c",
         "features/kernel.c",

@@ -13,6 +13,7 @@ import numpy as np
 
 from streamer.audio import F32, SAMPLE_RATE_HZ, Chunk, check_samples
 from streamer.capture.prompt_resample import open_resampler
+from streamer.compiled import find_way
 from streamer.features.extractor import Extractor
 from streamer.features.settings import FeatureSettings
 from streamer.history import History
@@ -272,6 +273,9 @@ class Intake:
             shared[settings].listeners.append(listener)
         self.shared = list(shared.values())
         """Listeners of equal features together."""
+        first = self.shared[0]
+        self.way = find_way(first.extractor, first.listeners) if len(self.shared) == 1 else None
+        """If all of it is compiled."""
         if self.history_s is not None:
             self._history = self._kept_history(self.history_s)
 

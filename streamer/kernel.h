@@ -11,6 +11,8 @@ void streamer_resample(const float *weights, const int64_t *starts, int64_t roun
                        const float *heard, int64_t first, int64_t count, float *out);
 void streamer_rows(const streamer_tables *t, const float *sounds, int64_t streams, int64_t samples, int64_t frames,
                    float *rows);
+void streamer_rows_of(const streamer_tables *t, const float *const *sounds, int64_t streams, int64_t frames,
+                      float *rows);
 int streamer_lstm(const streamer_lstm_network *n, const float *features, int64_t streams, int64_t rows, float *h,
                   float *c, float *scores);
 

@@ -98,7 +98,8 @@ class Listener:
         """Sound begins or resumes at this sample of the 16 kHz clock."""
         self._decided_frames = 0  # that follow, and that another listener has decided on
         self._pending = self._no_rows
-        self._row_sample = first_sample + ROW_START_SAMPLES  # where the next queued row begins
+        self.row_sample = first_sample + ROW_START_SAMPLES
+        """Where the next queued row begins."""
 
     def retune(self, rules: Sequence[LabelRule]) -> None:
         """Go on with other rules for the same labels."""
@@ -124,13 +125,13 @@ class Listener:
         whole = len(self._pending) // self._stride * self._stride
         if whole:
             self._queue_block(whole)
-        self._queue.append(_Break(self._row_sample, reason))
+        self._queue.append(_Break(self.row_sample, reason))
 
     def _queue_block(self, frames: int, *, decided: bool = False) -> None:
-        self._queue.append(Block(self._pending[:frames], self._rows, self._row_sample, decided))
+        self._queue.append(Block(self._pending[:frames], self._rows, self.row_sample, decided))
         self._pending = self._pending[frames:] if len(self._pending) > frames else self._no_rows
         self._rows += 0 if decided else frames // self._stride
-        self._row_sample += frames * HOP_SAMPLES
+        self.row_sample += frames * HOP_SAMPLES
 
     @property
     def next_block(self) -> Block | None:
@@ -155,16 +156,29 @@ class Listener:
         self._output.detections += detections
 
     @property
+    def is_even(self) -> bool:
+        """No row waits, and no break."""
+        return not (self._queue or len(self._pending) or self._decided_frames)
+
+    @property
     def is_calm(self) -> bool:
-        """Nothing waits, and low scores would change nothing."""
-        return not (self._queue or len(self._pending) or self._decided_frames) and self.decoder.is_calm
+        """Nor would low scores change anything."""
+        return self.is_even and self.decoder.is_calm
 
     def passed(self, scores: F32, state: State) -> None:
         """Somebody has listened in our place: (T, L) scores, all of them low, and the state after them."""
         self._rows += len(scores)
-        self._row_sample += len(scores) * self.row_samples
+        self.row_sample += len(scores) * self.row_samples
         self.state = state
         self.decoder.passed(scores)
+
+    def heard(self, scores: F32, detections: list[Detection]) -> None:
+        """Somebody has made rows of a block, run the model on it, and asked our decoder."""
+        self._output.scores.append(ScoreBlock(self._rows, self.row_sample, scores))
+        if detections:
+            self._output.detections += detections
+        self._rows += len(scores)
+        self.row_sample += self.block_frames * HOP_SAMPLES
 
     def take_output(self) -> Output:
         """What has come out since the last call."""
@@ -176,7 +190,7 @@ class Listener:
     @property
     def _decided_sample(self) -> int:
         """Up to here somebody has decided."""
-        return self._row_sample + self._decided_frames * HOP_SAMPLES
+        return self.row_sample + self._decided_frames * HOP_SAMPLES
 
     def first_sample_for(self, row_samples: int, earliest_sample: int) -> int:
         """Where sound must begin, not before that sample, for rows of this length to meet ours: one of them
@@ -194,15 +208,15 @@ class Listener:
         self.forget()
         self.begin(first_sample)
         self._rows = former._rows
-        decided = (former._decided_sample - self._row_sample) // HOP_SAMPLES
+        decided = (former._decided_sample - self.row_sample) // HOP_SAMPLES
         here = min(decided, len(rows) // self._stride * self._stride)
         for at in range(0, here, self.block_frames):
             piece = rows[at : min(at + self.block_frames, here)]
             scores, self.state = self.classifier.step(piece[np.newaxis], self.state)
-            self.decoder.process(scores[0], self._row_sample + at * HOP_SAMPLES)
+            self.decoder.process(scores[0], self.row_sample + at * HOP_SAMPLES)
         self.decoder.forget_open()
         self.decoder.stay_quiet_after(former.decoder)
-        self._row_sample += here * HOP_SAMPLES
+        self.row_sample += here * HOP_SAMPLES
         self._decided_frames = decided - here  # features that look further ahead are not here yet
         self.take(rows[here:])
 

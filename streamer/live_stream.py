@@ -224,8 +224,9 @@ class LiveStream:
     def take_outputs(self) -> list[tuple[Ear, Output]]:
         """What each model has found since the last call."""
         outputs = self._ears.take_outputs()
-        if any(output.scores for _, output in outputs):
-            self._lag_s = max(0.0, time.monotonic() - self._captured_s)
+        for _, output in outputs:
+            if output.scores:
+                self._lag_s = max(0.0, time.monotonic() - self._captured_s)
         return outputs
 
     def take_warning(self) -> str:

@@ -20,6 +20,7 @@ from streamer.audio import F32, SAMPLE_RATE_HZ, Chunk
 from streamer.capture.files import SoundFileSource
 from streamer.ears import Ears
 from streamer.pipeline import advance, block_frames, listen
+from streamer.together import Turn, in_waves
 from streamer.tuned import TunedModel
 
 FULL_PERCENT = 80.0
@@ -109,6 +110,7 @@ class _Turn(NamedTuple):
     wall_s: float
     cpu_s: float
     features_s: float
+    """Nought for many, which do all of it in one call."""
 
 
 class Measuring:
@@ -134,13 +136,13 @@ class Measuring:
 
     def _one_stream(self, seconds: float, *, paced: bool) -> Calls:
         stream = _Stream(self._models, self._hop_ms)
-        self._turn([stream], next(self._rounds()))  # the first one sets things up
+        self._turn(stream, next(self._rounds()))  # the first one sets things up
         turns = []
         begun_s, begun_cpu_s = time.perf_counter(), time.process_time()
         for number, block in enumerate(self._rounds(), start=1):
             if paced:
                 time.sleep(max(0.0, begun_s + number * self._block_s - time.perf_counter()))
-            turns.append(self._turn([stream], block))
+            turns.append(self._turn(stream, block))
             if time.perf_counter() - begun_s >= seconds:
                 break
         passed_s, cpu_s = time.perf_counter() - begun_s, time.process_time() - begun_cpu_s
@@ -155,19 +157,35 @@ class Measuring:
             cpu_percent=100 * cpu_s / passed_s,
         )
 
-    def _turn(self, streams: Sequence[_Stream], block: F32) -> _Turn:
-        """A block for each of them."""
+    def _turn(self, stream: _Stream, block: F32) -> _Turn:
+        """A block of sound, stage by stage."""
         begun_s, begun_cpu_s = time.perf_counter(), time.process_time()
-        for stream in streams:
-            stream.feed(block)
-        listen([stream.intake for stream in streams])
+        stream.feed(block)
+        listen([stream.intake])
         fed_cpu_s = time.process_time()
-        for place, tuned in enumerate(self._models):
-            advance(tuned.model.classifier, [stream.ears.listeners[place] for stream in streams])
-        for stream in streams:
-            stream.ears.take_outputs()
+        self._advance([stream])
+        stream.ears.take_outputs()
         cpu_s = time.process_time() - begun_cpu_s
         return _Turn(time.perf_counter() - begun_s, cpu_s, fed_cpu_s - begun_cpu_s)
+
+    def _turn_of_many(self, streams: Sequence[_Stream], block: F32) -> _Turn:
+        """A block for each of them, as a daemon deals with many."""
+        begun_s, begun_cpu_s = time.perf_counter(), time.process_time()
+        turn, left = Turn(), []
+        for wave in in_waves(streams):
+            for stream in wave:
+                stream.feed(block)
+            left += [wave[place] for place in turn.add([stream.intake for stream in wave])]
+        turn.end()
+        listen([stream.intake for stream in left])
+        self._advance(left)
+        for stream in streams:
+            stream.ears.take_outputs()
+        return _Turn(time.perf_counter() - begun_s, time.process_time() - begun_cpu_s, 0.0)
+
+    def _advance(self, streams: Sequence[_Stream]) -> None:
+        for place, tuned in enumerate(self._models):
+            advance(tuned.model.classifier, [stream.ears.listeners[place] for stream in streams])
 
     def _rounds(self) -> Iterator[F32]:
         while True:
@@ -197,7 +215,7 @@ class Measuring:
     def _batch(self, streams: Sequence[_Stream], end_s: float) -> Batch:
         turns: list[_Turn] = []
         for block in self._rounds():
-            turns.append(self._turn(streams, block))
+            turns.append(self._turn_of_many(streams, block))
             if len(turns) > TURNS and (sum(turn.wall_s for turn in turns) > 0.25 or time.monotonic() > end_s):
                 break
         wall_s = statistics.median(turn.wall_s for turn in turns[1:])

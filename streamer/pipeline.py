@@ -15,7 +15,7 @@ from streamer.features.settings import FeatureSettings
 from streamer.inference.classifier import Classifier
 from streamer.intake import Intake, Meter
 from streamer.listener import ROW_START_SAMPLES, Listener, Output, ScoreBlock, block_frames
-from streamer.together import advance, listen
+from streamer.together import advance, hear, listen
 
 __all__ = [
     "Intake",
@@ -27,6 +27,7 @@ __all__ = [
     "StreamPipeline",
     "advance",
     "block_frames",
+    "hear",
     "listen",
 ]
 

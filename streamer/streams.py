@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import selectors
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from streamer.errors import ConfigError
 from streamer.live_stream import LiveStream
 from streamer.pipeline import advance, listen
 from streamer.telling import Teller
+from streamer.together import Turn, hear, in_waves
 from streamer.tuned import TunedModel
 
 if TYPE_CHECKING:
@@ -116,16 +117,11 @@ class Streams:
 
     def listen(self) -> None:
         """Take the sound that has come, and tell what is heard in it."""
-        active = list(self._descriptors)
-        for stream in active:
-            self._read(stream)
         due = self._due.take(self._config.engine.hop_ms / 4000)
-        for stream in due:
-            self._read(stream)
-        active += due
-        if self.remote:
-            active += self._listen_to_senders(self.remote)
-        self._classify(active)
+        own = [*self._descriptors, *due]
+        sent = self._take_sent(self.remote) if self.remote else []
+        self._hear([(stream, self._read) for stream in own] + [(stream, self._read_all) for stream in sent])
+        self._publish([*own, *sent])
         for stream in self._descriptors:
             stream.await_block()
         few = len(self._due) + len(due) <= PROMPT_MAX
@@ -135,17 +131,29 @@ class Streams:
                     stream.await_block()
                 self._due.add(stream)
 
-    def _listen_to_senders(self, remote: RemoteStreams) -> list[LiveStream]:
+    def _hear(self, streams: Sequence[tuple[LiveStream, Callable[[LiveStream], object]]]) -> None:
+        """Read them in their way, and run the models on those that have been read meanwhile."""
+        turn, left = Turn(), []
+        for wave in in_waves(streams):
+            for stream, read in wave:
+                read(stream)
+            left += [wave[place][0] for place in turn.add([stream.pipeline for stream, _ in wave])]
+        turn.end()
+        self._run_models(left)
+
+    def _take_sent(self, remote: RemoteStreams) -> list[LiveStream]:
         """Streams come, give sound and go; those that may have sound are returned."""
         arrivals = remote.receive()
         announce(arrivals.opened)
         self.all += arrivals.opened
         for stream, why in arrivals.ended:
             self._part_with(stream, why)
-        for stream in arrivals.ready:
-            while remote.has_sound(stream) and self._read(stream):
-                pass
         return arrivals.ready
+
+    def _read_all(self, stream: LiveStream) -> None:
+        assert self.remote is not None
+        while self.remote.has_sound(stream) and self._read(stream):
+            pass
 
     def _part_with(self, stream: LiveStream, why: str) -> None:
         """A stream has come to its end: its last events; its last health message is the heartbeat's."""
@@ -180,10 +188,17 @@ class Streams:
             pass
 
     def _classify(self, streams: Sequence[LiveStream]) -> None:
-        """Run each model once for all streams; all of them have the same models."""
+        """Listen to all that they have got, and tell what is heard in it."""
+        self._run_models([streams[place] for place in hear([stream.pipeline for stream in streams])])
+        self._publish(streams)
+
+    def _run_models(self, streams: Sequence[LiveStream]) -> None:
+        """Stage by stage; all streams have the same models."""
         listen([stream.pipeline for stream in streams])
         for place, tuned in enumerate(self.models):
             advance(tuned.model.classifier, [stream.listeners[place] for stream in streams])
+
+    def _publish(self, streams: Sequence[LiveStream]) -> None:
         for stream in streams:
             self._teller.publish(stream)
 

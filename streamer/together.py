@@ -1,20 +1,22 @@
 """Many streams at once: features, model and decoder each run for all streams that have something for them.
 
 What comes out for a stream does not depend on the others. A call has a price of its own, and streams that
-share it share its price. Where they are many, every processor takes a part of them.
+share it share its price. Where they are many, every processor takes a part of them. Streams whose way is
+compiled throughout go it in one call (`Turn`), the others stage by stage (`listen`, then `advance`).
 """
 
 from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache, partial
 from typing import TypeVar
 
 import numpy as np
 
+from streamer.compiled import Blocks, CompiledWay, Kind
 from streamer.decoding.decoder import decode
 from streamer.features.extractor import Extractor, extract
 from streamer.features.settings import FeatureSettings
@@ -26,8 +28,92 @@ STREAMS_AT_ONCE = 64
 """In one call: from some 16 on more of them save nothing, and what they need should fit the cache."""
 WORTH_SHARING = 64
 """Fewer are not worth waking another thread for."""
+WAVE = 128
+"""So many are given away while others are still being read: a thread that comes back from the kernel has to
+wait for the interpreter, so it should not come back often."""
 
 One = TypeVar("One")
+
+
+def in_waves(streams: Sequence[One]) -> Iterator[Sequence[One]]:
+    """All of them, so many at a time as are worth giving away."""
+    for start in range(0, len(streams), WAVE):
+        yield streams[start : start + WAVE]
+
+
+class Turn:
+    """Blocks of many streams whose way is compiled, heard by another thread while more are being read."""
+
+    def __init__(self) -> None:
+        self._here: defaultdict[Kind, list[CompiledWay]] = defaultdict(list)
+        self._given: list[tuple[Blocks, Future[None]]] = []
+
+    def add(self, intakes: Sequence[Intake]) -> list[int]:
+        """Sound that may be enough for a block; at which places are the streams that go the usual way.
+
+        Until the end nobody may touch the others.
+        """
+        left = []
+        for place, intake in enumerate(intakes):
+            way = intake.way
+            if way is None or not way.is_even:
+                left.append(place)
+            elif way.is_ready:
+                self._here[way.kind].append(way)
+        if _processors() > 1:
+            for kind in [kind for kind, ways in self._here.items() if len(ways) >= WAVE]:
+                self._give(self._here.pop(kind))
+        return left
+
+    def _give(self, ways: Sequence[CompiledWay]) -> None:
+        blocks = Blocks.of(ways)
+        self._given.append((blocks, _helpers().submit(blocks.hear)))
+
+    def end(self) -> None:
+        """All of them are heard, and told what they have said."""
+        while self._here or self._given:
+            if not self._given and _processors() > 1:
+                self._share()
+            blocks = self._hear()
+            for some in blocks:
+                some.tell()
+            for way in [way for some in blocks for way in some.ways if way.is_ready]:
+                self._here[way.kind].append(way)
+
+    def _share(self) -> None:
+        """Half of what is here, if that is worth it."""
+        for kind, ways in self._here.items():
+            if len(ways) >= WORTH_SHARING:
+                self._give(ways[len(ways) // 2 :])
+                self._here[kind] = ways[: len(ways) // 2]
+
+    def _hear(self) -> list[Blocks]:
+        """What is here, then what was given away and nobody has begun with; in the end all of it."""
+        here, given = [Blocks.of(ways) for ways in self._here.values()], self._given
+        self._here.clear()
+        self._given = []
+        begun = []
+        try:
+            for some in here:
+                some.hear()
+            for some, done in reversed(given):
+                if done.cancel():
+                    some.hear()
+                else:
+                    begun.append(done)
+        finally:
+            wait([done for _, done in given if not done.cancelled()])
+        for done in begun:
+            done.result()
+        return [*(some for some, _ in given), *here]
+
+
+def hear(intakes: Sequence[Intake]) -> list[int]:
+    """A whole turn; at which places are the streams that go the usual way: `listen`, then `advance`."""
+    turn = Turn()
+    left = turn.add(intakes)
+    turn.end()
+    return left
 
 
 def listen(intakes: Iterable[Intake]) -> None:

@@ -147,7 +147,7 @@ class Bench:
             meter.bad_samples,
             meter.clipped_samples,
         ]
-        counts += [intake.next_sample, listener._rows, listener._row_sample, history._end_sample]
+        counts += [intake.next_sample, listener._rows, listener.row_sample, history._end_sample]
         counts += [self.stream._anchor[0], self.stream.source.lost_samples, self.stream.source.overruns]
         last_s = min(history._end_sample - history.first_sample, 5 * 16_000)
         known = {

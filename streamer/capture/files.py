@@ -108,11 +108,14 @@ class SoundFileSource:
         block = self._fetch()
         if block is None:
             raise EndOfSound
-        if self.next_due_s() > 0:
-            return None
         end_s = (self._first_sample + len(block)) / self.rate_hz
-        chunk = Chunk(block, self._first_sample, self._heard_utc_s(end_s))
-        self._first_sample = chunk.end_sample
+        left_s = self._start_s + end_s - self._clock_s() if self.live else 0.0
+        if left_s > 0:
+            return None
+        # In real time by the clock of now, which may have been set.
+        heard_utc_s = self._utc_clock_s() + left_s if self.live else self._start_utc_s + end_s
+        chunk = Chunk(block, self._first_sample, heard_utc_s)
+        self._first_sample += len(block)
         self._block = None
         return chunk
 
@@ -123,12 +126,6 @@ class SoundFileSource:
             if self._block is None:
                 self._end_round()
         return self._block
-
-    def _heard_utc_s(self, end_s: float) -> float:
-        """When it would have been captured; in real time by the clock of now, which may have been set."""
-        if not self.live:
-            return self._start_utc_s + end_s
-        return self._utc_clock_s() - (self._clock_s() - self._start_s - end_s)
 
     def next_due_s(self) -> float:
         """Seconds until the last sample of the next block would have been captured; 0.0 when not paced."""

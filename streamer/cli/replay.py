@@ -137,11 +137,12 @@ def _next_chunk(source: Source) -> Any:
 
 def _listen(intake: Intake, ears: Ears, models: list[TunedModel]) -> list[tuple[str, Output]]:
     """What each model has to tell, with its name."""
-    from streamer.pipeline import advance, listen
+    from streamer.pipeline import advance, hear, listen
 
-    listen([intake])
-    for tuned, listener in zip(models, ears.listeners, strict=True):
-        advance(tuned.model.classifier, [listener])
+    if hear([intake]):
+        listen([intake])
+        for tuned, listener in zip(models, ears.listeners, strict=True):
+            advance(tuned.model.classifier, [listener])
     return [(ear.model.name, output) for ear, output in ears.take_outputs()]
 
 

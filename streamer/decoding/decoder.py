@@ -13,6 +13,7 @@ import numpy as np
 
 from streamer.audio import F32, SAMPLE_RATE_HZ, check_rows
 from streamer.decoding.rules import LabelRule
+from streamer.kernel import address
 
 Phase = Literal["hit", "start", "end"]
 
@@ -48,6 +49,7 @@ class _Tuning:
         """Past rows that the present one is averaged with."""
         # What no score reaches no average does, but for the rounding of a sum.
         self.near_thresholds: F32 = self.thresholds * np.float32(1 - 1e-4)
+        self.near_place = address(self.near_thresholds)
 
 
 _tuning = lru_cache(maxsize=64)(_Tuning)
@@ -97,12 +99,17 @@ class Decoder:
     @property
     def is_calm(self) -> bool:
         """Rows that are not near a threshold would decide nothing."""
-        return not self._may_decide(near=False)
+        return not self._busy and self._quiet_rows >= self._tuning.reach
 
     @property
     def near_thresholds(self) -> F32:
         """(L,): what is below is not near."""
         return self._tuning.near_thresholds
+
+    @property
+    def near_place(self) -> int:
+        """Where they lie in memory, for C."""
+        return self._tuning.near_place
 
     def passed(self, scores: F32) -> None:
         """(T, L) rows that are not near a threshold, come while it was calm."""
@@ -111,7 +118,7 @@ class Decoder:
 
     def _may_decide(self, near: bool) -> bool:
         """Nearly always nothing is going on: rows that are not near a threshold need not be averaged."""
-        return near or bool(self._busy) or self._quiet_rows < self._tuning.reach
+        return near or not self.is_calm
 
     def _remember(self, scores: F32, near: bool) -> None:
         """What the next rows are averaged with."""

@@ -47,6 +47,8 @@ TURN_MAX = 500
 """Records delivered before requests have their turn."""
 FRAMES_WAITING_MAX = 1_000
 """Messages with frame scores that wait for the thread; they are of use while they are fresh."""
+STREAMS_REMEMBERED_MAX = 10_000
+"""Streams come and go under ever new names."""
 WAITING_MAX = 100_000
 """Records that wait for the thread; beyond them health messages are left out. Events never are."""
 COMMANDS_MAX = 100
@@ -128,6 +130,8 @@ class Outlet:
         self._inbox: Mailbox[Record | _Answer | AllowList] = Mailbox()
         self._commands: Mailbox[Command] = Mailbox()
         self._wanted: frozenset[bytes] = frozenset()
+        self._wanted_before = self._wanted
+        self._wants_frames: dict[str, bool] = {}  # as long as that is the same: it is asked for each block
         self._frames_put = self._frames_done = 0
         self._is_behind = False
         self._closing = False
@@ -169,7 +173,12 @@ class Outlet:
     def wants_frames(self, stream: str) -> bool:
         """Whether anybody has subscribed to this stream's frame scores."""
         wanted = self._wanted
-        return bool(wanted) and is_among(wanted, frame_topic(stream))
+        if wanted is not self._wanted_before or len(self._wants_frames) > STREAMS_REMEMBERED_MAX:
+            self._wanted_before, self._wants_frames = wanted, {}
+        found = self._wants_frames.get(stream)
+        if found is None:
+            found = self._wants_frames[stream] = bool(wanted) and is_among(wanted, frame_topic(stream))
+        return found
 
     def fileno(self) -> int:
         """Readable when there are commands, events have been kept, or the thread has ended."""

@@ -8,6 +8,7 @@
 #include "../kernel.h"
 
 #include <math.h>
+#include <stddef.h>
 
 /* Raised, here and in kernel.py, whenever what a function of the kernel is given changes. */
 const int32_t streamer_kernel_version = 3;
@@ -140,18 +141,29 @@ static void some_rows(const streamer_tables *t, const float *const sounds[LANES]
     }
 }
 
-/* The rows of `frames` windows in each of `streams` sounds, which lie `samples` apart. */
-void streamer_rows(const streamer_tables *t, const float *sounds, int64_t streams, int64_t samples, int64_t frames,
-                   float *rows) {
+/* The rows of `frames` windows in each of `streams` sounds: those that are listed, or, where there is no list, those that
+ * lie `samples` apart from `first` on. */
+INLINE void all_rows(const streamer_tables *t, const float *const *listed, const float *first, int64_t samples,
+                     int64_t streams, int64_t frames, float *rows) {
     int size = t->cepstral ? t->coefficients : t->mel_bins;
     int64_t total = streams * frames;
     for (int64_t start = 0; start < total; start += LANES) {
         const float *windows[LANES];
         int count = (int)(total - start < LANES ? total - start : LANES);
         for (int l = 0; l < LANES; l++) {
-            int64_t frame = start + (l < count ? l : 0);
-            windows[l] = sounds + frame / frames * samples + frame % frames * HOP;
+            int64_t frame = start + (l < count ? l : 0), stream = frame / frames;
+            windows[l] = (listed ? listed[stream] : first + stream * samples) + frame % frames * HOP;
         }
         some_rows(t, windows, count, rows + start * size);
     }
+}
+
+void streamer_rows(const streamer_tables *t, const float *sounds, int64_t streams, int64_t samples, int64_t frames,
+                   float *rows) {
+    all_rows(t, NULL, sounds, samples, streams, frames, rows);
+}
+
+void streamer_rows_of(const streamer_tables *t, const float *const *sounds, int64_t streams, int64_t frames,
+                      float *rows) {
+    all_rows(t, sounds, NULL, 0, streams, frames, rows);
 }
