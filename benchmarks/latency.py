@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -40,6 +41,11 @@ PIECE_SAMPLES = SAMPLE_RATE_HZ // 100
 WARM_UP_S = 2.0
 EASY = 0.003
 """A threshold at which speech makes many events."""
+MICROPHONES = {
+    "virtual microphone": (),
+    "virtual microphone, `--rate 16000`": ("--rate", str(SAMPLE_RATE_HZ)),
+}
+"""The sound server gives the first one at its own rate, so that it is resampled there and back."""
 TOPICS = ("frame.", "keyword.", "sound.", "health.")
 
 
@@ -52,7 +58,8 @@ def run(bench: Bench) -> dict[str, Any]:
     if why_not := available():
         bench.skipped["latency of a microphone"] = why_not
     else:
-        measures["virtual microphone"] = lambda: _through_microphone(bench.folder, path, samples)
+        for name, words in MICROPHONES.items():
+            measures[name] = partial(_through_microphone, bench.folder, path, samples, words)
     return result(in_turns(NAME, min(2, bench.rounds), measures), length_s=length_s, piece_ms=10)
 
 
@@ -117,12 +124,14 @@ def _through_pipe(samples: np.ndarray) -> dict[str, float]:
         return _figures(messages, player, 0)
 
 
-def _through_microphone(folder: Path, path: Path, samples: np.ndarray) -> dict[str, float]:
+def _through_microphone(
+    folder: Path, path: Path, samples: np.ndarray, words: Sequence[str]
+) -> dict[str, float]:
     with ExitStack() as stack:
         microphone = SteppedMicrophone(folder)
         stack.enter_context(microphone)
         player = Player(samples, stack.enter_context(microphone.writer()))
-        words = ["--device", "virtmic", *_arguments()]
+        words = ["--device", "virtmic", *words, *_arguments()]
         daemon = stack.enter_context(Daemon(words, more=at_server(microphone), topics=TOPICS))
         with player:
             messages = _gather(daemon, lambda: player.ended)

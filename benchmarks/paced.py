@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contestants import peer_command, peer_environment
-from benchmarks.daemon import Daemon
+from benchmarks.daemon import TOLD, Daemon
 from benchmarks.part import Bench, Measure, in_turns, result
 from benchmarks.processes import Running, cpu_s, memory
 from benchmarks.virtual import at_server
@@ -22,6 +22,8 @@ from tests.support.virtual_microphone import VirtualMicrophone, available
 
 NAME = "paced"
 HELP = "one live stream in real time: processor time and memory, from a file and from a virtual microphone"
+SCORES_TOLD = "streamer with frame scores"
+"""The subscriber wants those, too: then each block of them has to be told."""
 RATES_HZ = (16_000, 48_000)
 WINDOW_S = 8.0
 SETTLE_S = 2.0
@@ -46,6 +48,10 @@ def run(bench: Bench) -> dict[str, Any]:
             name = f"microphone {rate_hz // 1000} kHz"
             measures[f"nobody, {name}"] = on_microphone(bench, rate_hz, settle_s, window_s, _nobody)
             measures[f"streamer, {name}"] = on_microphone(bench, rate_hz, settle_s, window_s, daemon_with([]))
+            with_scores = daemon_with([], topics=(*TOLD, "frame."))
+            measures[f"{SCORES_TOLD}, {name}"] = on_microphone(
+                bench, rate_hz, settle_s, window_s, with_scores
+            )
             for peer in bench.peers[:1]:
                 measures[f"{peer}, {name}"] = _peer_at(bench, peer, rate_hz, settle_s, window_s)
     rows = in_turns(NAME, bench.rounds, measures)
@@ -132,11 +138,12 @@ def _nobody(microphone: VirtualMicrophone, settle_s: float, window_s: float) -> 
     return {"server_core_percent": found["server_core_percent"]}
 
 
-def daemon_with(arguments: Sequence[str]) -> Listening:
+def daemon_with(arguments: Sequence[str], topics: Sequence[str] = TOLD) -> Listening:
     """streamer at the microphone, daemon and recorder."""
 
     def listen(microphone: VirtualMicrophone, settle_s: float, window_s: float) -> dict[str, float]:
-        with Daemon(["--device", "virtmic", *arguments], more=at_server(microphone)) as daemon:
+        words = ["--device", "virtmic", *arguments]
+        with Daemon(words, more=at_server(microphone), topics=topics) as daemon:
             daemon.wait_health("listening")
             pids = daemon.running.pids
             found = watch(pids, settle_s, window_s, microphone.pid)

@@ -21,6 +21,7 @@ DOES = {
     "pocketsphinx": "one word, spotted",
 }
 MICROPHONES = ("microphone 16 kHz", "microphone 48 kHz")
+AT_MICROPHONES = ("streamer", "streamer with frame scores", *PEERS)
 
 
 def in_short(results: Results, picture: Picture) -> list[str]:
@@ -104,7 +105,7 @@ def live(results: Results, picture: Picture) -> list[str]:
     out = ["## One live stream", "", "Sound in real time: what a service costs that listens all day.", ""]
     named = [("streamer, file", "streamer, a file"), *((f"{peer}, fed", f"{peer}, fed") for peer in PEERS)]
     for microphone in MICROPHONES:
-        named += [(f"{who}, {microphone}", f"{who}, {microphone}") for who in ("streamer", *PEERS)]
+        named += [(f"{who}, {microphone}", f"{who}, {microphone}") for who in AT_MICROPHONES]
     named = [(row, name) for row, name in named if row in rows]
     drawn = [one for row, name in named for one in bar(rows, row, "core_percent", name)]
     out += picture("live", bars("One live stream: share of a core", "%", drawn), "share of a core, drawn")
@@ -130,7 +131,8 @@ def live(results: Results, picture: Picture) -> list[str]:
     out += prose(
         """The peers get 80 ms of 16 kHz sound every 80 ms in a process of their own, or read blocks of
         80 ms from the virtual microphone; streamer runs as it does by default, with its journal and
-        one subscriber to all events, and all of its processes count. *Sound server* is what
+        one subscriber to all events (*with frame scores*: to those as well, which nobody needs for
+        events), and all of its processes count. *Sound server* is what
         PulseAudio takes beyond what it takes when nobody listens. *Memory* is what the processes
         would have if nothing else ran: what they share counts once."""
     )

@@ -15,7 +15,7 @@ import numpy as np
 from streamer.audio import F32
 from streamer.decoding.decoder import decode
 from streamer.features.extractor import Extractor
-from streamer.features.framing import OVERLAP_SAMPLES
+from streamer.features.framing import OVERLAP_SAMPLES, Framer
 from streamer.features.kernel import KernelRows
 from streamer.features.settings import HOP_SAMPLES
 from streamer.features.static import static_rows
@@ -79,10 +79,12 @@ _kinds: WeakKeyDictionary[KernelClassifier, dict[tuple[int, int], Kind]] = WeakK
 class CompiledWay:
     """One stream's: what is held of its sound, one model, and no derivatives between them."""
 
-    def __init__(self, extractor: Extractor, listener: Listener, kind: Kind) -> None:
+    def __init__(
+        self, framer: Framer, rows: KernelRows, listener: Listener, classifier: KernelClassifier, kind: Kind
+    ) -> None:
+        self.framer, self.rows = framer, rows
+        self.listener, self.classifier = listener, classifier
         self.kind = kind
-        self.listener = listener
-        self._framer = extractor.framer
         self._frames = listener.block_frames
         self._needed_samples = listener.block_frames * HOP_SAMPLES + OVERLAP_SAMPLES
         self._state: State = ()
@@ -96,11 +98,11 @@ class CompiledWay:
     @property
     def is_ready(self) -> bool:
         """There is sound for a block."""
-        return self._framer.held_samples >= self._needed_samples
+        return self.framer.held_samples >= self._needed_samples
 
     def take(self) -> tuple[F32, tuple[int, int, int, int]]:
         """The next block's sound, and where that, the states and the thresholds lie while all are kept."""
-        sound = self._framer.take(self._frames)
+        sound = self.framer.take(self._frames)
         state = self.listener.state
         if state is not self._state:
             self._state, self._state_places = state, (address(state[0]), address(state[1]))
@@ -169,4 +171,4 @@ def find_way(extractor: Extractor, listeners: Sequence[Listener]) -> CompiledWay
     key = id(rows), listeners[0].block_frames  # a kind keeps its rows, so the number stays theirs
     if key not in kinds:
         kinds[key] = Kind(rows, classifier, listeners[0].block_frames)
-    return CompiledWay(extractor, listeners[0], kinds[key])
+    return CompiledWay(extractor.framer, rows, listeners[0], classifier, kinds[key])

@@ -19,14 +19,10 @@ from streamer.capture.microphone import Microphone
 from streamer.capture.prompt_resample import FilterPlace, PromptResampler
 from streamer.capture.recorder_wire import CLOCK
 from streamer.capture.recording import Lent
-from streamer.features.framing import Framer
-from streamer.features.kernel import KernelRows
+from streamer.compiled import CompiledWay
 from streamer.features.settings import HOP_SAMPLES
-from streamer.features.static import static_rows
-from streamer.inference.kernel_backend import KernelClassifier
 from streamer.intake import Intake, Levels
 from streamer.kernel import address, library
-from streamer.listener import Listener
 
 LONGEST_S = 2.0
 """Then there is something for the books."""
@@ -96,62 +92,34 @@ class Doze:
 
     def sleep(self, source: Microphone, intake: Intake, until_s: float) -> Passed | None:
         """Until then at the longest; None where no sound was dealt with."""
-        if self._call is None or (way := _find_way(intake)) is None or (lent := source.lend()) is None:
+        way = intake.way
+        if self._call is None or way is None or not way.listener.is_calm:
             return None
-        if self._room is None or not self._room.fits(source.rate_hz, way):
-            self._room = _Room(source.rate_hz, way)
+        resampler = intake.resampler if intake.rate_hz != SAMPLE_RATE_HZ else None
+        if resampler is not None and not (isinstance(resampler, PromptResampler) and resampler.is_compiled):
+            return None
+        lent = source.lend()
+        if lent is None:
+            return None
+        if self._room is None or not self._room.fits(intake.rate_hz, way):
+            self._room = _Room(intake.rate_hz, way, resampler)
         room = self._room
-        room.fill(way, lent, self._selector, until_s)
+        room.fill(way, resampler, lent, self._selector, until_s)
         self._call(room.task)
-        return room.empty(way, source, intake)
-
-
-class _Way(NamedTuple):
-    """The stages that the sound goes through, each with a form in C, and nothing waiting between them."""
-
-    resampler: PromptResampler | None
-    framer: Framer
-    rows: KernelRows
-    listener: Listener
-    classifier: KernelClassifier
-
-
-def _find_way(intake: Intake) -> _Way | None:
-    """None where there is no such way, or something is going on."""
-    if len(intake.shared) != 1 or len(intake.shared[0].listeners) != 1:
-        return None
-    (listener,), extractor, resampler = (
-        intake.shared[0].listeners,
-        intake.shared[0].extractor,
-        intake.resampler,
-    )
-    rows = static_rows(extractor.settings)
-    if isinstance(resampler, PromptResampler):
-        direct = resampler.is_compiled
-    else:
-        direct = resampler.from_hz == resampler.to_hz
-    if (
-        not direct
-        or extractor.settings.delta_order
-        or not isinstance(rows, KernelRows)
-        or not isinstance(listener.classifier, KernelClassifier)
-        or not listener.is_calm
-    ):
-        return None
-    own = resampler if isinstance(resampler, PromptResampler) else None
-    return _Way(own, extractor.framer, rows, listener, listener.classifier)
+        return room.empty(way, resampler, source, intake)
 
 
 class _Room:
     """The memory that the kernel works in."""
 
-    def __init__(self, rate_hz: int, way: _Way) -> None:
+    def __init__(self, rate_hz: int, way: CompiledWay, resampler: PromptResampler | None) -> None:
         classifier = way.classifier
-        self._rate_hz, self._way = rate_hz, way
+        self._rate_hz, self._kind = rate_hz, way.kind
+        self._classifier = classifier  # kept as long as its place is used
         block_frames, stride = way.listener.block_frames, classifier.stride
         most_frames = round(AT_ONCE_S * rate_hz)
         rows = round((LONGEST_S + 2 * AT_ONCE_S) * SAMPLE_RATE_HZ) // HOP_SAMPLES + 2 * block_frames
-        tables = way.resampler.tables if way.resampler else None
+        tables = resampler.tables if resampler else None
         held = tables.reach + tables.width + tables.period if tables else 0
         self._records = ctypes.create_string_buffer(RECORDS_BYTES)
         self._heard = np.empty(held + most_frames, np.float32)
@@ -194,17 +162,18 @@ class _Room:
             clock=CLOCK,
         )
 
-    def fits(self, rate_hz: int, way: _Way) -> bool:
+    def fits(self, rate_hz: int, way: CompiledWay) -> bool:
         """It was made for such a way."""
-        made_for = self._way
-        return (
-            self._rate_hz == rate_hz
-            and made_for.rows is way.rows
-            and made_for.classifier is way.classifier
-            and made_for.listener.block_frames == way.listener.block_frames
-        )
+        return self._rate_hz == rate_hz and self._kind is way.kind
 
-    def fill(self, way: _Way, lent: Lent, selector: int, until_s: float) -> None:
+    def fill(
+        self,
+        way: CompiledWay,
+        resampler: PromptResampler | None,
+        lent: Lent,
+        selector: int,
+        until_s: float,
+    ) -> None:
         """How everything is before."""
         task, held = self.task, way.framer.held
         for name, value in lent._asdict().items():
@@ -212,8 +181,8 @@ class _Room:
         task.selector, task.until_s, task.heard_s = selector, until_s, time.monotonic()
         task.square_sum = task.peak = 0.0
         task.records_used = task.clipped = task.scores_used = task.window_begin = 0
-        if way.resampler:
-            place = way.resampler.place
+        if resampler:
+            place = resampler.place
             task.taken, task.groups, task.group_begin = place.taken, place.groups, place.begin
             task.heard_used = len(place.heard)
             self._heard[: len(place.heard)] = place.heard
@@ -224,16 +193,18 @@ class _Room:
         self._near[:] = way.listener.decoder.near_thresholds
         self._frames = task.frames
 
-    def empty(self, way: _Way, source: Microphone, intake: Intake) -> Passed | None:
+    def empty(
+        self, way: CompiledWay, resampler: PromptResampler | None, source: Microphone, intake: Intake
+    ) -> Passed | None:
         """How everything is after it, told to those whose work it was."""
         task = self.task
         samples = task.frames - self._frames
         source.passed(self._records.raw[: task.records_used], samples, task.captured_utc_s)
         if samples == 0:
             return None
-        if way.resampler:
+        if resampler:
             heard = self._heard[: task.heard_used].copy()
-            way.resampler.passed(FilterPlace(heard, task.taken, task.groups, task.group_begin))
+            resampler.passed(FilterPlace(heard, task.taken, task.groups, task.group_begin))
         sound = self._sound[: task.sound_used].copy()
         intake.passed(samples, sound[self._held_samples :], Levels(task.square_sum, task.peak, task.clipped))
         way.framer.keep(sound[task.window_begin :].copy())

@@ -133,7 +133,8 @@ class Intake:
         *,
         prompt: bool = False,
     ) -> None:
-        self._rate_hz = rate_hz
+        self.rate_hz = rate_hz
+        """The source's."""
         self.resampler = open_resampler(rate_hz, prompt=prompt)
         """From the source's rate to 16 kHz."""
         self.history_s = history_s
@@ -155,7 +156,7 @@ class Intake:
 
     def _begin_segment(self, first_sample: int) -> None:
         """Sound begins or resumes at this sample of the source."""
-        start = round(first_sample * SAMPLE_RATE_HZ / self._rate_hz)
+        start = round(first_sample * SAMPLE_RATE_HZ / self.rate_hz)
         self.resampler.reset()
         if self._history:
             self._history.begin(start)
@@ -169,7 +170,7 @@ class Intake:
     @property
     def latency_samples(self) -> int:
         """Sound at 16 kHz that may have been taken in and not yet have shown in the output."""
-        resampling = self.resampler.latency_samples * SAMPLE_RATE_HZ // self._rate_hz
+        resampling = self.resampler.latency_samples * SAMPLE_RATE_HZ // self.rate_hz
         return resampling + max(listener.held_samples for listener in self._listeners)
 
     @property

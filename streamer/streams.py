@@ -134,11 +134,13 @@ class Streams:
     def _hear(self, streams: Sequence[tuple[LiveStream, Callable[[LiveStream], object]]]) -> None:
         """Read them in their way, and run the models on those that have been read meanwhile."""
         turn, left = Turn(), []
-        for wave in in_waves(streams):
-            for stream, read in wave:
-                read(stream)
-            left += [wave[place][0] for place in turn.add([stream.pipeline for stream, _ in wave])]
-        turn.end()
+        try:
+            for wave in in_waves(streams):
+                for stream, read in wave:
+                    read(stream)
+                left += [wave[place][0] for place in turn.add([stream.pipeline for stream, _ in wave])]
+        finally:
+            turn.end()  # nobody works on them any more
         self._run_models(left)
 
     def _take_sent(self, remote: RemoteStreams) -> list[LiveStream]:
