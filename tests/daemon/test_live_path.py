@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +14,8 @@ import pytest
 import soundfile
 
 from streamer.client import Control
-from streamer.delivery.messages import Event, Health, utc_ms
+from streamer.delivery.messages import Event, Frames, Health, utc_ms
+from streamer.kernel import library
 from tests.support import virtual_microphone
 from tests.support.daemon import Daemon
 from tests.support.tones import ToneScene, make_tone_scene
@@ -21,6 +25,8 @@ missing = virtual_microphone.available()
 pytestmark = [pytest.mark.virtmic, pytest.mark.skipif(missing is not None, reason=str(missing))]
 
 PLAY_TIMEOUT_S = 30.0
+DOZING = 'doze.py", line'
+"""In a stack."""
 PLAYER_LATE_S = 0.3
 """The player hands over 20 ms at a time; on a busy machine it comes late, and the sink plays silence."""
 ROUNDS = 11
@@ -88,6 +94,35 @@ def test_the_microphone_is_found_without_a_word(models: Path, tmp_path: Path) ->
     ):
         assert listening(daemon).source.startswith('microphone "default" (')
         assert daemon.stop() == 0
+
+
+@pytest.mark.skipif(library() is None, reason="the kernel was not built")
+def test_it_dozes_while_nothing_is_going_on(models: Path, tmp_path: Path) -> None:
+    """Its stack shows it; and whoever wants the scores of every block gets them from then on."""
+    with (
+        VirtualMicrophone(tmp_path) as server,
+        Daemon("--device", "virtmic", models=models, environment=surroundings(server)) as daemon,
+    ):
+        listening(daemon)
+        for _ in range(20):  # it may just be awake
+            daemon.signal(signal.SIGUSR1)
+            time.sleep(0.05)
+            if DOZING in daemon.stderr:
+                break
+        assert DOZING in daemon.stderr
+        watcher = daemon.subscribe(["frame."])
+        frames = [watcher.receive(10) for _ in range(10)]
+        assert all(isinstance(one, Frames) for one in frames)
+        for before, after in itertools.pairwise(frames):
+            assert after.first_row == before.first_row + before.rows
+        dozed = daemon.stderr.count(DOZING)
+        for _ in range(5):
+            daemon.signal(signal.SIGUSR1)
+            time.sleep(0.05)
+        assert daemon.stderr.count(DOZING) == dozed
+        assert daemon.stop() == 0
+        final = daemon.hear_final()
+    assert (final.overruns, final.lost_samples, final.gaps) == (0, 0, 0)
 
 
 @pytest.mark.slow
