@@ -1,4 +1,4 @@
-"""Compiles the rooms' C (recording, resampling, features, LSTM networks) while the package is built.
+"""Compiles the C (recording, resampling, features, LSTM networks, what joins them) while the package is built.
 
 Without a C compiler there is no kernel, and Python, numpy and onnxruntime do its work: the same, slower.
 """

@@ -93,7 +93,7 @@ class Doze:
     def sleep(self, source: Microphone, intake: Intake, until_s: float) -> Passed | None:
         """Until then at the longest; None where no sound was dealt with."""
         way = intake.way
-        if self._call is None or way is None or not way.listener.is_calm:
+        if self._call is None or way is None or way.is_ready or not way.listener.is_calm:
             return None
         resampler = intake.resampler if intake.rate_hz != SAMPLE_RATE_HZ else None
         if resampler is not None and not (isinstance(resampler, PromptResampler) and resampler.is_compiled):
@@ -199,7 +199,7 @@ class _Room:
         """How everything is after it, told to those whose work it was."""
         task = self.task
         samples = task.frames - self._frames
-        source.passed(self._records.raw[: task.records_used], samples, task.captured_utc_s)
+        source.passed(self._records[: task.records_used], samples, task.captured_utc_s)
         if samples == 0:
             return None
         if resampler:
