@@ -1,4 +1,4 @@
-"""Compiles the C (recording, resampling, features, LSTM networks, what joins them) while the package is built.
+"""Compiles the C (recording, resampling, features, LSTM networks, what joins them) for the package.
 
 Without a C compiler there is no kernel, and Python, numpy and onnxruntime do its work: the same, slower.
 """

@@ -199,7 +199,8 @@ class _Room:
         """How everything is after it, told to those whose work it was."""
         task = self.task
         samples = task.frames - self._frames
-        source.passed(self._records[: task.records_used], samples, task.captured_utc_s)
+        records = ctypes.string_at(self._records, task.records_used)
+        source.passed(records, samples, task.captured_utc_s)
         if samples == 0:
             return None
         if resampler:
