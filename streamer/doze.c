@@ -186,7 +186,8 @@ static int pass(doze *d, const streamer_told *told) {
 }
 
 static int has_room(const doze *d) {
-    int64_t sound = d->weights ? d->most_frames + 2 * GROUP : d->most_frames; /* no rate is lower than 16 kHz */
+    int64_t sound = d->most_frames;
+    if (d->weights) sound = (d->heard_used + d->most_frames) * d->rounds * GROUP / d->period + 2 * GROUP;
     return d->records_used + (int64_t)READ_BYTES <= d->records_size && d->sound_used + sound <= d->sound_size &&
            d->scores_used + (sound / (d->block_frames * HOP) + 1) * d->block_rows <= d->scores_size;
 }

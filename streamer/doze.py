@@ -101,7 +101,7 @@ class Doze:
         lent = source.lend()
         if lent is None:
             return None
-        if self._room is None or not self._room.fits(intake.rate_hz, way):
+        if self._room is None or not self._room.fits(intake.rate_hz, way, resampler):
             self._room = _Room(intake.rate_hz, way, resampler)
         room = self._room
         room.fill(way, resampler, lent, self._selector, until_s)
@@ -119,7 +119,7 @@ class _Room:
         block_frames, stride = way.listener.block_frames, classifier.stride
         most_frames = round(AT_ONCE_S * rate_hz)
         rows = round((LONGEST_S + 2 * AT_ONCE_S) * SAMPLE_RATE_HZ) // HOP_SAMPLES + 2 * block_frames
-        tables = resampler.tables if resampler else None
+        tables = self._tables = resampler.tables if resampler else None
         held = tables.reach + tables.width + tables.period if tables else 0
         self._records = ctypes.create_string_buffer(RECORDS_BYTES)
         self._heard = np.empty(held + most_frames, np.float32)
@@ -162,9 +162,10 @@ class _Room:
             clock=CLOCK,
         )
 
-    def fits(self, rate_hz: int, way: CompiledWay) -> bool:
+    def fits(self, rate_hz: int, way: CompiledWay, resampler: PromptResampler | None) -> bool:
         """It was made for such a way."""
-        return self._rate_hz == rate_hz and self._kind is way.kind
+        tables = resampler.tables if resampler else None
+        return self._rate_hz == rate_hz and self._kind is way.kind and self._tables is tables
 
     def fill(
         self,

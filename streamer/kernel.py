@@ -14,7 +14,7 @@ SWITCH = "STREAMER_KERNEL"
 SWITCHED_OFF = ("0", "no", "off", "false")
 
 
-VERSION = 3
+VERSION = 4
 """As in features/kernel.c: a library of another one is not called."""
 
 

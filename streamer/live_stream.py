@@ -147,14 +147,20 @@ class LiveStream:
             if due is not None:
                 self.source.want(due)
 
-    def doze(self, doze: Doze, until_s: float) -> None:
-        """Sleep, and listen meanwhile, until then or until something is going on."""
+    def doze(self, doze: Doze, until_s: float) -> bool:
+        """Sleep, and listen meanwhile, until then or until something is going on; True: it is to be read.
+
+        Not while there is news of its state, which is told first.
+        """
         if self.muted or self.ended or not isinstance(self.source, Microphone):
-            return
+            return False
+        if self.state != "listening" or self.pipeline.meter.lost_samples != self._told_lost_samples:
+            return False
         passed = doze.sleep(self.source, self.pipeline, until_s)
         if passed is not None:
             self._hear_of(passed.captured_utc_s, passed.heard_s)
             self._lag_s = self._lag_s if passed.lag_s is None else max(0.0, passed.lag_s)
+        return self.source.has_news
 
     def _hear_of(self, captured_utc_s: float, heard_s: float) -> None:
         """The newest sound was captured then, and has come now."""

@@ -162,9 +162,9 @@ class Service:
 
     def _wait(self) -> set[int]:
         """Sleep until there is sound, a signal, or something due; which descriptors are readable."""
-        self._streams.doze(min(self._heartbeat.calm_s, self._end_s))
+        at_once = self._streams.doze(min(self._heartbeat.calm_s, self._end_s))
         next_s = max(0.0, self._heartbeat.latest_s - time.monotonic())
-        ready = self._selector.select(min(next_s, self._streams.wait_s()))
+        ready = self._selector.select(0.0 if at_once else min(next_s, self._streams.wait_s()))
         return {key.fd for key, _ in ready}
 
     def _listen(self) -> None:

@@ -100,13 +100,17 @@ class Streams:
         wait_s = self._due.wait_s()
         return min(wait_s, self.remote.wait_s(self._selector)) if self.remote else wait_s
 
-    def doze(self, until_s: float) -> None:
-        """Where a microphone is all there is to listen to, do so in one call until something is going on."""
+    def doze(self, until_s: float) -> bool:
+        """Where a microphone is all there is to listen to, do so in one call until something is going on.
+
+        True where it is to be read at once, whatever the selector says.
+        """
         if len(self.all) != 1 or self.remote or not isinstance(self._selector, selectors.EpollSelector):
-            return
+            return False
         (stream,) = self.all
-        if stream in self._descriptors and not self._teller.wants_scores(stream):
-            stream.doze(self._doze, until_s)
+        if stream not in self._descriptors or self._teller.wants_scores(stream):
+            return False
+        return stream.doze(self._doze, until_s)
 
     @cached_property
     def _doze(self) -> Doze:

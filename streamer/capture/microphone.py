@@ -211,6 +211,11 @@ class Microphone:
             return None
         return recording.lend(self._bell.fileno())
 
+    @property
+    def has_news(self) -> bool:
+        """`read` has something to do, although `fileno` may not say so."""
+        return bool(self._chunks) or (self._recording is not None and self._recording.has_news)
+
     def passed(self, records: bytes, samples: int, captured_utc_s: float) -> None:
         """Somebody has listened in our place: to so many samples, and to these words of the recorder."""
         assert self._recording is not None

@@ -158,6 +158,11 @@ class Recording:
             self._next_frame, newest.overflows, newest.captured_s,
         )  # fmt: skip
 
+    @property
+    def has_news(self) -> bool:
+        """Something that it has said wants more than waiting for what it says next."""
+        return self._newest.frames > self._next_frame or bool(self.moves) or self.refusal is not None
+
     def passed(self, records: bytes, frames: int) -> None:
         """Somebody has received these words in our place, and read so many frames."""
         self._note(self._process.heard_before(records))
